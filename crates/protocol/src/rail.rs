@@ -1,0 +1,411 @@
+//! The traits of the rails: the three roles in which one network's schemes work.
+//!
+//! [`Offer`] is the resource server's side, [`Pay`] the client's, [`Settle`] the facilitator's;
+//! [`Facilitator`] is what a resource server talks to, in process or over HTTP. All are object safe and
+//! their futures boxed, so that no runtime is chosen here. Time (Unix seconds) and randomness are
+//! arguments.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use crate::v2::{FacilitatorRequest, PaymentPayload, PaymentRequirements, SettlementResponse};
+use crate::v2::{SupportedKind, SupportedResponse, VerifyResponse};
+use crate::{Amount, Binding, Network, Price, RequestDigest, Retry};
+
+/// A boxed future, as every asynchronous trait method here returns one.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A payment's name: SHA-256 of what its payer signed. 64 lower-case hex digits when printed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PaymentId(pub [u8; 32]);
+
+impl fmt::Display for PaymentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for PaymentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PaymentId({self})")
+    }
+}
+
+impl std::str::FromStr for PaymentId {
+    type Err = crate::WireError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        crate::signature::lower_hex::<32>(text).map(Self).ok_or(crate::WireError::Field {
+            field: "payment id",
+            why: "must be 64 lower-case hex digits".into(),
+        })
+    }
+}
+
+/// When money moves relative to the handler (`extra.paymentFlow`, x402 payment flows).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// settle (authorize), handler, settle (capture or void).
+    Escrow,
+    /// verify, handler, settle.
+    Authorization,
+    /// settle, handler.
+    Upfront,
+}
+
+/// Who asks a facilitator to act: the name its operator gave to the bearer of a token.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tenant(pub String);
+
+impl Tenant {
+    /// The caller inside the same process, or of a facilitator without tokens.
+    pub fn local() -> Self {
+        Self("local".into())
+    }
+}
+
+/// What a server knows about a request when it makes an offer for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The route's price.
+    pub price: &'a Price,
+    /// What the payment must be bound to.
+    pub digest: &'a RequestDigest,
+    /// How much of the request the digest covers.
+    pub binding: Binding,
+    /// Seconds that a payment may stay valid.
+    pub max_timeout_seconds: u64,
+    /// Unix seconds.
+    pub now: u64,
+}
+
+/// A payment as its signed part describes it. Nothing here comes from unsigned fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presented {
+    /// SHA-256 of the signed bytes.
+    pub id: PaymentId,
+    /// Who pays, in the network's own words.
+    pub payer: String,
+    /// What it is bound to.
+    pub digest: RequestDigest,
+    /// The most it allows to take.
+    pub max_amount: Amount,
+    /// Unix seconds: the last moment at which it can be authorized.
+    pub valid_before: u64,
+    /// Unix seconds: the last moment at which it can be captured.
+    pub capture_deadline: u64,
+}
+
+/// What a server asks for after the first settlement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Take `amount` (cumulative); `answer` is stored with it. Ends the hold.
+    Capture {
+        /// Atomic units, cumulative over the payment.
+        amount: Amount,
+        /// Stored and returned when the same payment is presented again.
+        answer: Option<Vec<u8>>,
+    },
+    /// Give the hold back.
+    Void,
+    /// Give back `amount` (cumulative) of what was captured.
+    Refund {
+        /// Atomic units, cumulative over the payment.
+        amount: Amount,
+    },
+}
+
+/// What the first settlement of an escrow payment found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authorized {
+    /// The money is held for this owner, and nobody else may run the handler.
+    Held(Hold),
+    /// Somebody holds it and may still be running the handler.
+    InProgress {
+        /// Unix seconds at which the owner's lease lapses.
+        lease_until: u64,
+    },
+    /// It was captured before; `answer` is what was stored with it, if it was kept.
+    Captured {
+        /// The stored answer.
+        answer: Option<Vec<u8>>,
+    },
+    /// It was voided, or its hold expired: nothing was taken and nothing can be.
+    Ended,
+}
+
+/// A hold as its owner knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Grows with each takeover; operations of an earlier epoch are refused.
+    pub epoch: u64,
+    /// The hold was taken over from an owner that went silent: the handler may have run before.
+    pub takeover: bool,
+}
+
+/// The resource server's role: makes offers, reads payments, and signs what the server may do with them.
+pub trait Offer: Send + Sync + fmt::Debug {
+    /// The network of its offers.
+    fn network(&self) -> &Network;
+    /// The scheme of its offers.
+    fn scheme(&self) -> &str;
+    /// When the handler runs relative to the money.
+    fn flow(&self) -> Flow;
+
+    /// The price in atomic units; called once at start so that a bad price stops it.
+    ///
+    /// # Errors
+    /// An unknown currency, or a price that the asset's scale cannot express.
+    fn amount(&self, price: &Price) -> Result<Amount, OfferError>;
+
+    /// The offer for one request.
+    ///
+    /// # Errors
+    /// As [`amount`](Self::amount).
+    fn offer(&self, ask: &Ask<'_>) -> Result<PaymentRequirements, OfferError>;
+
+    /// Keys of `extra` that differ between two offers for the same thing and are not compared.
+    fn dynamic_extra(&self) -> &[&str];
+
+    /// Decodes the signed part of a payment, strictly. No lookups and no signature check.
+    ///
+    /// # Errors
+    /// [`PaymentFault::Malformed`] only.
+    fn read(&self, payment: &PaymentPayload) -> Result<Presented, PaymentFault>;
+
+    /// Whether the signed part agrees with `offer`, which this server makes for this request now.
+    ///
+    /// # Errors
+    /// [`PaymentFault::Refused`], with the x402 reason.
+    fn agrees(&self, payment: &PaymentPayload, offer: &PaymentRequirements, now: u64)
+    -> Result<(), PaymentFault>;
+
+    /// The first settlement: the payment as it came, plus whatever names this server process as owner.
+    ///
+    /// # Errors
+    /// [`PaymentFault::Malformed`] when the payment cannot carry it.
+    fn authorize(&self, payment: &PaymentPayload, owner: &Owner) -> Result<PaymentPayload, PaymentFault>;
+
+    /// Reads what the facilitator answered to the first settlement.
+    ///
+    /// # Errors
+    /// When the answer is not one that this rail can have given: then the outcome is unknown.
+    fn authorized(&self, settlement: &SettlementResponse) -> Result<Authorized, UnknownOutcome>;
+
+    /// A later settlement, signed by the receiverAuthorizer.
+    ///
+    /// # Errors
+    /// [`PaymentFault::Malformed`] when the payment cannot carry it.
+    fn operate(
+        &self,
+        payment: &PaymentPayload,
+        presented: &Presented,
+        epoch: u64,
+        operation: &Operation,
+    ) -> Result<PaymentPayload, PaymentFault>;
+}
+
+/// The server process that owns a hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Random, drawn once per server process.
+    pub id: [u8; 16],
+    /// Seconds after which another process may take the hold over.
+    pub lease_seconds: u32,
+}
+
+/// The client's role: judges offers and signs payments.
+pub trait Pay: Send + Sync + fmt::Debug {
+    /// The network it pays on.
+    fn network(&self) -> &Network;
+    /// Decimal places of `asset`, from a source the client trusts; `None` when the asset is unknown.
+    fn scale(&self, asset: &str) -> Option<u8>;
+
+    /// Looks at an offer without signing.
+    ///
+    /// # Errors
+    /// [`OfferError`] says why this client would never sign it.
+    fn judge(&self, offer: &PaymentRequirements, digest: &RequestDigest, now: u64) -> Result<(), OfferError>;
+
+    /// Signs a payment for `offer`, bound to `digest`. `random` must be fresh.
+    ///
+    /// # Errors
+    /// As [`judge`](Self::judge).
+    fn pay(
+        &self,
+        offer: &PaymentRequirements,
+        digest: &RequestDigest,
+        now: u64,
+        random: [u8; 32],
+    ) -> Result<SignedPayment, OfferError>;
+
+    /// Whether `settlement` is proof, by the network's own word, of what became of `payment`.
+    fn confirm(&self, payment: &SignedPayment, settlement: &SettlementResponse) -> Confirmation;
+
+    /// Asks the network what became of `payment`.
+    fn status<'a>(&'a self, payment: &'a SignedPayment) -> BoxFuture<'a, Confirmation>;
+}
+
+/// A signed payment, before it is wrapped for a header.
+#[derive(Clone, Debug)]
+pub struct SignedPayment {
+    /// SHA-256 of the signed bytes.
+    pub id: PaymentId,
+    /// Member `payload` of the [`PaymentPayload`].
+    pub payload: Box<RawValue>,
+    /// Atomic units: the most it can cost.
+    pub max_amount: Amount,
+    /// Unix seconds after which it can no longer be authorized.
+    pub valid_before: u64,
+    /// Unix seconds after which it can no longer be captured.
+    pub capture_deadline: u64,
+}
+
+/// What a client knows about the end of a payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Confirmation {
+    /// The network's own statement: this much was taken.
+    Taken(Amount),
+    /// The network's own statement: nothing was taken and nothing can be any more.
+    NotTaken,
+    /// The network's own statement: it may still be taken.
+    Open,
+    /// The seller says so and the network did not contradict it.
+    Unproven,
+    /// The statement contradicts the payment, or its signature is wrong.
+    Contradicted(String),
+}
+
+/// The facilitator's role for one network.
+pub trait Settle: Send + Sync + fmt::Debug {
+    /// What it can settle.
+    fn kinds(&self) -> Vec<SupportedKind>;
+    /// Looks at a payment; changes nothing.
+    fn verify<'a>(
+        &'a self,
+        caller: &'a Tenant,
+        request: &'a FacilitatorRequest,
+    ) -> BoxFuture<'a, Result<VerifyResponse, FacilitatorError>>;
+    /// Moves money.
+    fn settle<'a>(&'a self, caller: &'a Tenant, request: &'a FacilitatorRequest) -> BoxFuture<'a, Outcome>;
+    /// What the network says about a payment, as the JSON of `GET /payments/{id}`; `None` when this rail
+    /// does not keep payments.
+    fn payment<'a>(
+        &'a self,
+        id: &'a PaymentId,
+    ) -> BoxFuture<'a, Result<Option<serde_json::Value>, FacilitatorError>>;
+}
+
+/// What a resource server talks to: in process, or a remote one over HTTP.
+pub trait Facilitator: Send + Sync + fmt::Debug {
+    /// `GET /supported`.
+    fn supported(&self) -> BoxFuture<'_, Result<SupportedResponse, FacilitatorError>>;
+    /// `POST /verify`.
+    fn verify<'a>(
+        &'a self,
+        request: &'a FacilitatorRequest,
+    ) -> BoxFuture<'a, Result<VerifyResponse, FacilitatorError>>;
+    /// `POST /settle`.
+    fn settle<'a>(&'a self, request: &'a FacilitatorRequest) -> BoxFuture<'a, Outcome>;
+    /// `GET /payments/{id}`; `None` when nobody there knows payments by id.
+    fn payment<'a>(
+        &'a self,
+        id: &'a PaymentId,
+    ) -> BoxFuture<'a, Result<Option<serde_json::Value>, FacilitatorError>>;
+}
+
+/// What became of a settlement. Three values, never two.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It happened.
+    Settled(SettlementResponse),
+    /// It did not happen, and this attempt will not make it happen.
+    NotSettled(SettlementResponse),
+    /// It may or may not have happened: present the same payment again.
+    Unknown(UnknownOutcome),
+}
+
+/// Why nobody knows.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the outcome is unknown: {0}")]
+pub struct UnknownOutcome(pub String);
+
+/// The facilitator could not say anything.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum FacilitatorError {
+    /// It cannot be reached, or did not answer in time.
+    #[error("the facilitator cannot be reached: {0}")]
+    Unreachable(String),
+    /// It answered something that is not the protocol.
+    #[error("the facilitator's answer is malformed: {0}")]
+    Malformed(String),
+    /// It refuses this caller.
+    #[error("the facilitator refuses this caller: {0}")]
+    Forbidden(String),
+    /// Nothing there settles this scheme on this network.
+    #[error("the facilitator does not settle {scheme} on {network}")]
+    Unsupported {
+        /// The scheme asked for.
+        scheme: String,
+        /// The network asked for.
+        network: String,
+    },
+}
+
+/// An offer that cannot be made, or that a client will not sign.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum OfferError {
+    /// The asset is not one that this side knows on this network.
+    #[error("asset {asset} is not known on {network}")]
+    UnknownAsset {
+        /// As named in the offer or price.
+        asset: String,
+        /// The network.
+        network: String,
+    },
+    /// The price cannot be expressed in the asset.
+    #[error(transparent)]
+    Price(#[from] crate::price::PriceError),
+    /// The offer is bound to another request than the one the client sends.
+    #[error("the offer is bound to another request")]
+    ForeignDigest,
+    /// Something in the offer is missing or outside what this side accepts.
+    #[error("`{field}` of the offer {why}")]
+    Field {
+        /// Path of the member, such as `extra.captureDeadline`.
+        field: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// A payment that is not accepted; the payer's side is at fault.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PaymentFault {
+    /// It cannot be read: 400.
+    #[error("`{field}` of the payment {why}")]
+    Malformed {
+        /// Path of the member, such as `payload.signature`.
+        field: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It can be read, and is refused: 402.
+    #[error("{message}")]
+    Refused {
+        /// The x402 reason.
+        reason: String,
+        /// For people.
+        message: String,
+    },
+}
+
+impl PaymentFault {
+    /// A malformed payment is not worth sending again; nor is a refused one: sign a new one.
+    pub fn retry(&self) -> Retry {
+        Retry::New
+    }
+}
