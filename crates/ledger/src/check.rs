@@ -1,0 +1,494 @@
+//! Proving a ledger: everything that history claims is verified again, and every row against history.
+//!
+//! This reads entries and believes none of them: the hash chain and the signed head, the signature of
+//! every debit, deposit and operation, the sum of every entry's postings, and what the balances, holds
+//! and payments must be after them. It shares no code with the core that wrote them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use farthing_protocol::layout::Reader;
+use farthing_protocol::rail::PaymentId;
+use farthing_protocol::{PublicKey, Signature, signature};
+
+use crate::admin::{Deposit, KeyChange, NewAsset, Scope};
+use crate::entry::{Entry, Event, Evidence, Posting};
+use crate::identity::{AssetCode, Book, LedgerId};
+use crate::operation::{self, Action, Op};
+use crate::rows::{AccountKey, AccountKeys, Genesis, Head, Payment, Table, key};
+use crate::statement::PaymentState;
+use crate::terms::{Terms, payment_id};
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Entries read.
+    pub entries: u64,
+    /// Signatures verified.
+    pub signatures: u64,
+    /// Payments by state.
+    pub payments: BTreeMap<&'static str, u64>,
+    /// Totals by asset.
+    pub assets: BTreeMap<String, Totals>,
+    /// What does not fit, each in one sentence; empty when the ledger balances.
+    pub faults: Vec<String>,
+}
+
+/// One asset's totals, in atomic units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Ever issued.
+    pub issued: i128,
+    /// In accounts.
+    pub accounts: i128,
+    /// Held for payments.
+    pub held: i128,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    pub fn balanced(&self) -> bool {
+        self.faults.is_empty()
+    }
+}
+
+/// Rows of a table from a key on, at most so many: how the check reads storage.
+pub type Scan<'a, E> = &'a mut dyn FnMut(Table, &[u8], usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, E>;
+
+/// The faults that are written out; the rest are counted.
+const MAX_FAULTS: usize = 50;
+const PAGE: usize = 1024;
+
+/// Verifies everything that `scan` shows.
+///
+/// # Errors
+/// Those of `scan` only. Damage is a fault in the report, not an error.
+pub fn check<E>(scan: Scan<'_, E>) -> Result<Report, E> {
+    let mut audit = Audit::default();
+    let meta: HashMap<Vec<u8>, Vec<u8>> = scan(Table::Meta, &[], PAGE)?.into_iter().collect();
+    for_each(scan, Table::Entry, &mut |key, bytes| audit.entry(key, bytes))?;
+    audit.head(meta.get(&b"head"[..]));
+    for_each(scan, Table::Balance, &mut |key, bytes| audit.balance_row(key, bytes))?;
+    for_each(scan, Table::Payment, &mut |key, bytes| audit.payment_row(key, bytes))?;
+    for_each(scan, Table::Due, &mut |key, _| audit.due_row(key))?;
+    Ok(audit.finish())
+}
+
+type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]);
+
+fn for_each<E>(scan: Scan<'_, E>, table: Table, visit: Visit<'_>) -> Result<(), E> {
+    let mut from = Vec::new();
+    loop {
+        let rows = scan(table, &from, PAGE)?;
+        for (key, value) in &rows {
+            visit(key, value);
+        }
+        match rows.last() {
+            Some((last, _)) if rows.len() == PAGE => from = [last.as_slice(), &[0]].concat(),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// What history says of one payment.
+struct Seen {
+    terms: Terms,
+    state: PaymentState,
+    captured: u128,
+    refunded: u128,
+    epoch: u64,
+    at: u64,
+}
+
+impl Seen {
+    fn held(&self) -> i128 {
+        match self.state {
+            PaymentState::Held => self.terms.max_amount.0.saturating_sub(self.captured) as i128,
+            _ => 0,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Audit {
+    report: Report,
+    more_faults: u64,
+    ledger: Option<(Genesis, LedgerId)>,
+    sequence: u64,
+    hash: [u8; 32],
+    clock: u64,
+    issuers: HashMap<AssetCode, PublicKey>,
+    keys: HashMap<PublicKey, AccountKeys>,
+    balances: HashMap<Vec<u8>, (Book, AssetCode, i128)>,
+    payments: HashMap<PaymentId, Seen>,
+    rows_seen: u64,
+    due_seen: u64,
+}
+
+impl Audit {
+    fn fault(&mut self, text: String) {
+        if self.report.faults.len() < MAX_FAULTS {
+            self.report.faults.push(text);
+        } else {
+            self.more_faults += 1;
+        }
+    }
+
+    fn entry(&mut self, key: &[u8], bytes: &[u8]) {
+        let expected = self.sequence + 1;
+        self.sequence = expected;
+        self.report.entries += 1;
+        let entry = match Entry::decode(bytes) {
+            Ok(entry) => entry,
+            Err(error) => return self.fault(format!("entry {expected} cannot be read: {error}")),
+        };
+        if key != entry.sequence.to_be_bytes() || entry.sequence != expected {
+            self.fault(format!("entry {expected} is missing or out of place"));
+            self.sequence = entry.sequence;
+        }
+        if entry.previous != self.hash {
+            self.fault(format!("entry {} does not follow from the one before it", entry.sequence));
+        }
+        if entry.at < self.clock {
+            self.fault(format!("entry {} is older than the one before it", entry.sequence));
+        }
+        self.hash = Entry::hash(bytes);
+        self.clock = entry.at;
+        if let Err(why) = self.event(&entry) {
+            self.fault(format!("entry {} ({}): {why}", entry.sequence, entry.event.name()));
+        }
+        self.post(&entry);
+    }
+
+    fn post(&mut self, entry: &Entry) {
+        let mut sums: BTreeMap<AssetCode, i128> = BTreeMap::new();
+        for posting in &entry.postings {
+            let sum = sums.entry(posting.asset).or_default();
+            *sum = sum.wrapping_add(posting.amount);
+            let row = key::balance(&posting.book, &posting.asset);
+            let balance = self.balances.entry(row).or_insert((posting.book, posting.asset, 0));
+            balance.2 = balance.2.wrapping_add(posting.amount);
+        }
+        for (asset, sum) in sums {
+            if sum != 0 {
+                self.fault(format!("entry {} makes or loses {sum} of {asset}", entry.sequence));
+            }
+        }
+        for posting in &entry.postings {
+            let row = key::balance(&posting.book, &posting.asset);
+            let negative = self.balances.get(&row).is_some_and(|(_, _, balance)| *balance < 0);
+            if negative && posting.book != Book::Issued {
+                self.fault(format!("entry {} overdraws {:?}", entry.sequence, posting.book));
+            }
+        }
+    }
+
+    /// Verifies one event's evidence and that its postings are what it allows.
+    fn event(&mut self, entry: &Entry) -> Result<(), String> {
+        if let Event::Genesis(genesis) = &entry.event {
+            self.ledger = Some((genesis.clone(), genesis.id()));
+            return expect(entry.sequence == 1 && entry.postings.is_empty(), "a second genesis");
+        }
+        let Some((genesis, ledger)) = self.ledger.clone() else {
+            return Err("comes before the genesis".into());
+        };
+        match &entry.event {
+            Event::Genesis(_) => Ok(()),
+            Event::Asset(evidence) => {
+                self.verify(&genesis.key, &evidence.signed, &evidence.signature)?;
+                let asset = NewAsset::decode(&evidence.signed, &ledger).map_err(|e| e.to_string())?;
+                expect(self.issuers.insert(asset.code, asset.issuer).is_none(), "the asset exists")?;
+                expect(entry.postings.is_empty(), "moves money")
+            }
+            Event::Deposit(evidence) => self.deposit(&ledger, evidence, &entry.postings),
+            Event::Keys(signer, evidence) => {
+                self.verify(signer, &evidence.signed, &evidence.signature)?;
+                let change = KeyChange::decode(&evidence.signed, &ledger).map_err(|e| e.to_string())?;
+                expect(entry.postings.is_empty(), "moves money")?;
+                self.change_keys(signer, &change, entry.at)
+            }
+            Event::Authorize(evidence) => {
+                let (id, terms) = self.authorized(&ledger, evidence, entry.at)?;
+                let amount = terms.max_amount.0 as i128;
+                let payer = Book::Account(terms.payer);
+                expect_net(&entry.postings, &[(payer, terms.asset, -amount), (Book::Held, terms.asset, amount)])?;
+                self.remember(id, terms, PaymentState::Held, 0, entry.at)
+            }
+            Event::Charge(evidence, operation, signature) => {
+                let (id, terms) = self.authorized(&ledger, evidence, entry.at)?;
+                let bytes = operation::signed_bytes(&ledger, std::slice::from_ref(operation));
+                self.verify(&terms.receiver_authorizer, &bytes, signature)?;
+                expect(operation.action == Action::Charge && operation.payment == id, "charges another payment")?;
+                expect(operation.cumulative <= terms.max_amount, "charges more than was signed")?;
+                let (asset, amount) = (terms.asset, operation.cumulative.0 as i128);
+                let mut net = payout(&genesis, &terms, 0, operation.cumulative.0);
+                net.push((Book::Held, asset, amount));
+                net.push((Book::Account(terms.payer), asset, -amount));
+                expect_net(&entry.postings, &net)?;
+                self.remember(id, terms, PaymentState::Captured, operation.cumulative.0, entry.at)
+            }
+            Event::Takeover(id, epoch) => {
+                let seen = self.payments.get_mut(id).ok_or("an unknown payment")?;
+                let next = seen.epoch + 1 == *epoch && seen.state == PaymentState::Held;
+                seen.epoch = *epoch;
+                expect(next && entry.postings.is_empty(), "is not the next epoch of a hold")
+            }
+            Event::Operate(signer, signature, operations) => {
+                let list: Vec<Op> = operations.iter().map(|(op, _)| *op).collect();
+                self.verify(signer, &operation::signed_bytes(&ledger, &list), signature)?;
+                let mut net = Vec::new();
+                for (op, _) in operations.iter().filter(|(_, applied)| *applied) {
+                    net.extend(self.operation(&genesis, signer, op, entry.at)?);
+                }
+                expect_net(&entry.postings, &net)
+            }
+            Event::Reclaim(payments) => {
+                let mut net = Vec::new();
+                for id in payments {
+                    let seen = self.payments.get_mut(id).ok_or("an unknown payment")?;
+                    let due = seen.state == PaymentState::Held && entry.at > seen.terms.capture_deadline;
+                    expect(due, "ends a hold before its deadline")?;
+                    net.extend(release(seen));
+                    seen.state = ended(seen, PaymentState::Reclaimed);
+                }
+                expect_net(&entry.postings, &net)
+            }
+        }
+    }
+
+    fn deposit(&mut self, ledger: &LedgerId, evidence: &Evidence, postings: &[Posting]) -> Result<(), String> {
+        let deposit = Deposit::decode(&evidence.signed, ledger).map_err(|e| e.to_string())?;
+        let issuer = *self.issuers.get(&deposit.asset).ok_or("an unknown asset")?;
+        self.verify(&issuer, &evidence.signed, &evidence.signature)?;
+        let (asset, amount) = (deposit.asset, deposit.amount.0 as i128);
+        expect_net(postings, &[(Book::Issued, asset, -amount), (Book::Account(deposit.account), asset, amount)])
+    }
+
+    fn change_keys(&mut self, signer: &PublicKey, change: &KeyChange, at: u64) -> Result<(), String> {
+        let keys = self.keys.entry(change.account).or_insert_with(|| AccountKeys::opening(&change.account));
+        expect(keys.scope(signer, at) == Some(Scope::Full), "is not signed by a key of full scope")?;
+        expect(change.sequence == keys.sequence + 1, "is not the account's next change")?;
+        keys.sequence = change.sequence;
+        keys.keys.retain(|k| k.key != change.key);
+        if let Some(scope) = change.scope {
+            keys.keys.push(AccountKey { key: change.key, scope, expiry: change.expiry });
+        }
+        Ok(())
+    }
+
+    fn authorized(&mut self, ledger: &LedgerId, evidence: &Evidence, at: u64) -> Result<(PaymentId, Terms), String> {
+        let terms = Terms::decode(&evidence.signed).map_err(|e| e.to_string())?;
+        self.verify(&terms.signer, &evidence.signed, &evidence.signature)?;
+        expect(terms.ledger == *ledger, "is signed for another ledger")?;
+        let opening = AccountKeys::opening(&terms.payer);
+        let keys = self.keys.get(&terms.payer).unwrap_or(&opening);
+        expect(keys.scope(&terms.signer, at).is_some(), "is signed by a key that is not the payer's")?;
+        Ok((payment_id(&evidence.signed), terms))
+    }
+
+    fn remember(
+        &mut self,
+        id: PaymentId,
+        terms: Terms,
+        state: PaymentState,
+        captured: u128,
+        at: u64,
+    ) -> Result<(), String> {
+        let seen = Seen { terms, state, captured, refunded: 0, epoch: 1, at };
+        expect(self.payments.insert(id, seen).is_none(), "pays the same payment twice")
+    }
+
+    /// One applied operation: its net effect.
+    fn operation(&mut self, genesis: &Genesis, signer: &PublicKey, op: &Op, at: u64) -> Result<Vec<Net>, String> {
+        let seen = self.payments.get_mut(&op.payment).ok_or("an unknown payment")?;
+        expect(seen.terms.receiver_authorizer == *signer, "is not signed by the receiverAuthorizer")?;
+        let cumulative = op.cumulative.0;
+        match op.action {
+            Action::Charge => Err("charges within a list".into()),
+            Action::Refund => {
+                let fits = cumulative >= seen.refunded && cumulative <= seen.captured;
+                expect(fits, "refunds more than was captured")?;
+                let delta = (cumulative - seen.refunded) as i128;
+                seen.refunded = cumulative;
+                let (payee, payer, asset) = (seen.terms.payee, seen.terms.payer, seen.terms.asset);
+                Ok(vec![(Book::Account(payee), asset, -delta), (Book::Account(payer), asset, delta)])
+            }
+            // An operation that was applied before changes nothing.
+            Action::Capture if seen.state == PaymentState::Captured && cumulative == seen.captured => Ok(Vec::new()),
+            Action::Void if seen.state == PaymentState::Voided => Ok(Vec::new()),
+            Action::Capture | Action::Void => {
+                expect(seen.state == PaymentState::Held, "touches a hold that has ended")?;
+                expect(op.epoch == seen.epoch, "is an earlier owner's")?;
+                expect(at <= seen.terms.capture_deadline, "comes after the capture deadline")?;
+                let mut net = Vec::new();
+                if op.action == Action::Capture {
+                    let fits = cumulative >= seen.captured && cumulative <= seen.terms.max_amount.0;
+                    expect(fits, "captures more than was signed")?;
+                    net = payout(genesis, &seen.terms, seen.captured, cumulative);
+                    seen.captured = cumulative;
+                }
+                if op.last || op.action == Action::Void {
+                    net.extend(release(seen));
+                    let otherwise =
+                        if op.last { PaymentState::Captured } else { ended(seen, PaymentState::Voided) };
+                    seen.state = otherwise;
+                }
+                Ok(net)
+            }
+        }
+    }
+
+    fn verify(&mut self, key: &PublicKey, message: &[u8], sig: &Signature) -> Result<(), String> {
+        self.report.signatures += 1;
+        signature::verify(key, message, sig).map_err(|_| "its signature is wrong".into())
+    }
+
+    fn head(&mut self, row: Option<&Vec<u8>>) {
+        let read = |bytes: &[u8]| {
+            let mut from = Reader::bare(bytes);
+            let head = Head { sequence: from.u64()?, hash: from.fixed()?, clock: from.u64()? };
+            Ok::<_, farthing_protocol::layout::LayoutError>((head, Signature(from.fixed()?)))
+        };
+        let (Some((genesis, ledger)), Some(Ok((head, sig)))) = (self.ledger.clone(), row.map(|r| read(r))) else {
+            return self.fault("the genesis or the head is missing".into());
+        };
+        if head.sequence != self.sequence || head.hash != self.hash || head.clock < self.clock {
+            self.fault("the head does not name the last entry".into());
+        }
+        if self.verify(&genesis.key, &head.signed_bytes(&ledger), &sig).is_err() {
+            self.fault("the head's signature is wrong".into());
+        }
+    }
+
+    fn balance_row(&mut self, key: &[u8], bytes: &[u8]) {
+        self.rows_seen += 1;
+        let stored = Reader::bare(bytes).i128().ok();
+        match self.balances.get(key) {
+            Some((_, _, balance)) if stored == Some(*balance) => {}
+            Some((book, asset, balance)) => {
+                let text = format!("{book:?} holds {stored:?} {asset} where history says {balance}");
+                self.fault(text);
+            }
+            None if stored == Some(0) => self.rows_seen -= 1,
+            None => self.fault(format!("a balance of {stored:?} that no entry explains")),
+        }
+    }
+
+    fn payment_row(&mut self, key: &[u8], bytes: &[u8]) {
+        let id = <[u8; 32]>::try_from(key).map(PaymentId);
+        let (Ok(id), Ok(row)) = (id, Payment::decode(bytes)) else {
+            return self.fault("a payment row is damaged".into());
+        };
+        let Some(seen) = self.payments.get(&id) else {
+            return self.fault(format!("payment {id} has no entry"));
+        };
+        let same = row.terms == seen.terms
+            && row.state == seen.state
+            && row.captured.0 == seen.captured
+            && row.refunded.0 == seen.refunded
+            && row.epoch == seen.epoch
+            && row.changed_at >= seen.at;
+        if !same {
+            self.fault(format!("payment {id} is not what history says"));
+        }
+    }
+
+    fn due_row(&mut self, key: &[u8]) {
+        self.due_seen += 1;
+        let mut from = Reader::bare(key);
+        let (deadline, id) = (from.u64().unwrap_or(0), PaymentId(from.fixed().unwrap_or_default()));
+        let open = self.payments.get(&id).is_some_and(|seen| {
+            seen.state == PaymentState::Held && seen.terms.capture_deadline == deadline
+        });
+        if !open {
+            self.fault(format!("payment {id} is listed as held and is not"));
+        }
+    }
+
+    fn finish(mut self) -> Report {
+        if self.rows_seen != self.balances.len() as u64 {
+            self.fault("a balance that history explains has no row".into());
+        }
+        let open = self.payments.values().filter(|s| s.state == PaymentState::Held).count() as u64;
+        if open != self.due_seen {
+            self.fault(format!("{open} holds are open and {} are listed", self.due_seen));
+        }
+        let mut held: HashMap<AssetCode, i128> = HashMap::new();
+        for seen in self.payments.values() {
+            *held.entry(seen.terms.asset).or_default() += seen.held();
+            *self.report.payments.entry(state_name(seen.state)).or_default() += 1;
+        }
+        for (book, asset, balance) in self.balances.values() {
+            let totals = self.report.assets.entry(asset.to_string()).or_default();
+            match book {
+                Book::Account(_) => totals.accounts += balance,
+                Book::Held => totals.held += balance,
+                Book::Issued => totals.issued -= balance,
+            }
+        }
+        let mut faults = Vec::new();
+        for (asset, totals) in &self.report.assets {
+            if totals.issued != totals.accounts + totals.held {
+                faults.push(format!("{asset}: issued {} is not accounts + held", totals.issued));
+            }
+            let code = asset.parse().ok();
+            let open = code.and_then(|c: AssetCode| held.get(&c).copied()).unwrap_or(0);
+            if totals.held != open {
+                faults.push(format!("{asset}: {} is held where open payments say {open}", totals.held));
+            }
+        }
+        faults.into_iter().for_each(|f| self.fault(f));
+        if self.more_faults > 0 {
+            self.report.faults.push(format!("and {} more", self.more_faults));
+        }
+        self.report
+    }
+}
+
+type Net = (Book, AssetCode, i128);
+
+/// What a capture pays out of the hold between two cumulative amounts.
+fn payout(genesis: &Genesis, terms: &Terms, before: u128, after: u128) -> Vec<Net> {
+    let rate = u128::from(genesis.fee_bps);
+    let fee = |amount: u128| (amount / 10_000) * rate + (amount % 10_000) * rate / 10_000;
+    let (total, fee) = ((after - before) as i128, (fee(after) - fee(before)) as i128);
+    vec![
+        (Book::Held, terms.asset, -total),
+        (Book::Account(terms.payee), terms.asset, total - fee),
+        (Book::Account(genesis.fee_recipient), terms.asset, fee),
+    ]
+}
+
+fn release(seen: &Seen) -> Vec<Net> {
+    let (rest, asset) = (seen.held(), seen.terms.asset);
+    vec![(Book::Held, asset, -rest), (Book::Account(seen.terms.payer), asset, rest)]
+}
+
+fn ended(seen: &Seen, otherwise: PaymentState) -> PaymentState {
+    if seen.captured == 0 { otherwise } else { PaymentState::Captured }
+}
+
+fn state_name(state: PaymentState) -> &'static str {
+    match state {
+        PaymentState::Absent => "absent",
+        PaymentState::Held => "held",
+        PaymentState::Captured => "captured",
+        PaymentState::Voided => "voided",
+        PaymentState::Reclaimed => "reclaimed",
+    }
+}
+
+fn expect(condition: bool, why: &str) -> Result<(), String> {
+    if condition { Ok(()) } else { Err(why.to_owned()) }
+}
+
+/// The postings, summed by book and asset, are exactly `net`.
+fn expect_net(postings: &[Posting], net: &[Net]) -> Result<(), String> {
+    let mut sums: BTreeMap<(Book, AssetCode), i128> = BTreeMap::new();
+    for posting in postings {
+        *sums.entry((posting.book, posting.asset)).or_default() += posting.amount;
+    }
+    for (book, asset, amount) in net {
+        *sums.entry((*book, *asset)).or_default() -= amount;
+    }
+    expect(sums.values().all(|sum| *sum == 0), "its postings are not what it allows")
+}

@@ -1,0 +1,110 @@
+//! Forgetting what time has made useless, a few rows with each commit.
+//!
+//! Entries are never removed. Two cursors walk them in order: behind the first, replay keys and stored
+//! answers are past every date on which they could matter; behind the second, payment records are.
+
+use farthing_protocol::rail::PaymentId;
+
+use super::overlay::Overlay;
+use super::storage::{Storage, StorageError};
+use crate::core::{Context, MAX_RECORD, REPLAY_KEPT, Rows};
+use crate::entry::{Entry, Event, Evidence};
+use crate::rows::{Table, key};
+use crate::statement::PaymentState;
+use crate::terms::{Terms, payment_id};
+
+/// Entries that one commit looks at for each cursor, besides twice as many as it wrote: so the cursors keep
+/// up at every load.
+const STEP: usize = 8;
+
+/// Moves both cursors, in a commit that has written `written` entries.
+pub(super) fn step<S: Storage>(
+    context: &Context,
+    overlay: &mut Overlay<'_, S>,
+    written: usize,
+) -> Result<(), StorageError> {
+    let limit = written.saturating_mul(2).saturating_add(STEP);
+    walk(context, overlay, b"purge-answers", REPLAY_KEPT, limit, forget_answers)?;
+    walk(context, overlay, b"purge-records", MAX_RECORD, limit, forget_record)
+}
+
+type Forget<S> = fn(&Context, &mut Overlay<'_, S>, &Entry) -> Result<(), StorageError>;
+
+fn walk<S: Storage>(
+    context: &Context,
+    overlay: &mut Overlay<'_, S>,
+    cursor: &[u8],
+    age: u64,
+    limit: usize,
+    forget: Forget<S>,
+) -> Result<(), StorageError> {
+    let from = overlay.get(Table::Meta, cursor)?.unwrap_or_default();
+    let mut reached = None;
+    for (sequence, bytes) in overlay.scan_storage(Table::Entry, &from, limit)? {
+        let entry = Entry::decode(&bytes)?;
+        if entry.at.saturating_add(age) >= context.now {
+            break;
+        }
+        forget(context, overlay, &entry)?;
+        reached = Some([sequence.as_slice(), &[0]].concat());
+    }
+    if let Some(reached) = reached {
+        overlay.put(Table::Meta, cursor.to_vec(), reached);
+    }
+    Ok(())
+}
+
+fn forget_answers<S: Storage>(
+    context: &Context,
+    overlay: &mut Overlay<'_, S>,
+    entry: &Entry,
+) -> Result<(), StorageError> {
+    match &entry.event {
+        Event::Authorize(evidence) => forget_replay(overlay, evidence),
+        Event::Charge(evidence, ..) => {
+            forget_replay(overlay, evidence)?;
+            forget_answer(context, overlay, &payment_id(&evidence.signed))
+        }
+        Event::Operate(_, _, operations) => {
+            let mut applied = operations.iter().filter(|(_, applied)| *applied);
+            applied.try_for_each(|(operation, _)| forget_answer(context, overlay, &operation.payment))
+        }
+        Event::Reclaim(payments) => payments.iter().try_for_each(|id| forget_answer(context, overlay, id)),
+        _ => Ok(()),
+    }
+}
+
+fn forget_replay<S: Storage>(overlay: &mut Overlay<'_, S>, evidence: &Evidence) -> Result<(), StorageError> {
+    let terms = Terms::decode(&evidence.signed)?;
+    overlay.remove(Table::Replay, key::replay(&terms.payer, &terms.nonce));
+    Ok(())
+}
+
+/// An answer that is still given out is forgotten later, with the entry that ended its hold.
+fn forget_answer<S: Storage>(
+    context: &Context,
+    overlay: &mut Overlay<'_, S>,
+    id: &PaymentId,
+) -> Result<(), StorageError> {
+    let kept = overlay
+        .payment(id)?
+        .is_some_and(|p| p.state == PaymentState::Held || context.now <= p.answer_kept_until());
+    if !kept && overlay.get(Table::Answer, &id.0)?.is_some() {
+        overlay.remove(Table::Answer, id.0.to_vec());
+    }
+    Ok(())
+}
+
+fn forget_record<S: Storage>(
+    _: &Context,
+    overlay: &mut Overlay<'_, S>,
+    entry: &Entry,
+) -> Result<(), StorageError> {
+    if let Event::Authorize(evidence) | Event::Charge(evidence, ..) = &entry.event {
+        let id = payment_id(&evidence.signed);
+        if overlay.payment(&id)?.is_some_and(|p| p.state != PaymentState::Held) {
+            overlay.remove(Table::Payment, id.0.to_vec());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! A double-entry ledger with holds, for paying per request.
+//!
+//! The [`core`] is pure: a command and the rows it needs go in, writes and a reply come out. Thin storage
+//! [engines](engine) run it: one in memory, one in a directory. It knows nothing of HTTP.
+//!
+//! What is signed has a fixed layout, never JSON: the payer signs [`terms`], the receiverAuthorizer
+//! [`operation`]s, the ledger [`statement`]s. What happened is a hash chain of [`entry`] values that carry
+//! their evidence, and [`check`] verifies all of it again.
+
+pub mod admin;
+pub mod check;
+pub mod command;
+pub mod core;
+#[cfg(feature = "engine")]
+pub mod engine;
+pub mod entry;
+pub mod identity;
+#[cfg(feature = "embedded")]
+pub mod keyfile;
+pub mod operation;
+pub mod rows;
+pub mod statement;
+pub mod terms;
+
+#[cfg(feature = "engine")]
+pub use engine::{Ledger, LedgerError, Options};
+pub use identity::{AssetCode, Book, LedgerId};

@@ -1,0 +1,20 @@
+//! The `farthing:*` networks: the schemes `auth-capture` and `exact` on a farthing ledger.
+//!
+//! The five files are those of every rail: [`wire`] (what travels in `payload` and `extra`), [`offer`]
+//! (resource server), [`pay`] (client), `verify` and `settle` (facilitator, feature `settle`).
+//!
+//! Both schemes are one machine: `authorize` holds the maximum before the handler runs, `capture` or
+//! `void` ends the hold after it. `exact` captures exactly the maximum and has no refunds.
+
+pub mod offer;
+pub mod pay;
+#[cfg(feature = "settle")]
+pub mod settle;
+#[cfg(feature = "settle")]
+mod verify;
+pub mod wire;
+
+pub use offer::NativeOffer;
+pub use pay::NativePay;
+#[cfg(feature = "settle")]
+pub use settle::NativeSettle;

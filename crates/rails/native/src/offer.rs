@@ -1,0 +1,239 @@
+//! The resource server's role: offers, and the receiverAuthorizer's signatures.
+
+use farthing_ledger::identity::AssetCode;
+use farthing_ledger::operation::{self, Action, Op};
+use farthing_ledger::statement::{LedgerTerms, PaymentState, StatementError};
+use farthing_ledger::terms::{Scheme, TermsFlow};
+use farthing_ledger::LedgerId;
+use farthing_protocol::rail::{Ask, Authorized, Flow, Hold, Offer, OfferError, Operation, Owner};
+use farthing_protocol::rail::{PaymentFault, Presented, UnknownOutcome};
+use farthing_protocol::v2::{PaymentPayload, PaymentRequirements, SettlementResponse};
+use farthing_protocol::{Amount, Network, Price, PublicKey, SecretKey, reason};
+use serde_json::{Map, Value, json};
+
+use crate::wire::{self, malformed};
+
+/// Seconds from the offer to the capture deadline that is asked for.
+pub const CAPTURE_SECONDS: u64 = 900;
+/// Seconds from the offer to the refund deadline that is asked for: 30 days.
+pub const REFUND_SECONDS: u64 = 30 * 86_400;
+/// A fresh payment must leave at least this many seconds for its capture.
+pub const MIN_CAPTURE_SECONDS: u64 = 60;
+
+/// Offers of one scheme on one ledger, paid to one account.
+#[derive(Debug)]
+pub struct NativeOffer {
+    scheme: Scheme,
+    network: Network,
+    ledger: LedgerId,
+    terms: LedgerTerms,
+    payee: PublicKey,
+    authorizer: SecretKey,
+}
+
+impl NativeOffer {
+    /// Offers on the ledger that announced `terms`.
+    ///
+    /// `payee` is the account that is credited, and its key can stay offline; `authorizer` is the hot,
+    /// replaceable key that may capture, void and refund, and nothing else.
+    ///
+    /// # Errors
+    /// [`StatementError`] when the terms are not signed by the ledger of `network`.
+    pub fn new(
+        scheme: Scheme,
+        network: &Network,
+        terms: LedgerTerms,
+        payee: PublicKey,
+        authorizer: SecretKey,
+    ) -> Result<Self, StatementError> {
+        let ledger = LedgerId::of_network(network).ok_or(StatementError::ForeignKey)?;
+        terms.verify(&ledger)?;
+        Ok(Self { scheme, network: network.clone(), ledger, terms, payee, authorizer })
+    }
+
+    fn asset(&self, price: &Price) -> Result<(AssetCode, Amount), OfferError> {
+        let unknown = || OfferError::UnknownAsset {
+            asset: price.currency().to_owned(),
+            network: self.network.to_string(),
+        };
+        let scale = self.terms.scale(price.currency()).ok_or_else(unknown)?;
+        let code = self.terms.asset(price.currency()).ok_or_else(unknown)?;
+        Ok((code, price.to_atomic(scale)?))
+    }
+
+    fn extra(&self, ask: &Ask<'_>) -> Map<String, Value> {
+        let mut extra = Map::new();
+        let mut put = |key: &str, value: Value| extra.insert(key.to_owned(), value);
+        put("requestDigest", json!(ask.digest.to_string()));
+        put("binding", json!(ask.binding.kind()));
+        put("paymentFlow", json!("escrow"));
+        put("receiverAuthorizer", json!(self.authorizer.public().to_string()));
+        put("captureDeadline", json!(ask.now + CAPTURE_SECONDS));
+        if self.scheme == Scheme::AuthCapture {
+            put("refundDeadline", json!(ask.now + REFUND_SECONDS));
+        }
+        put("minFeeBps", json!(self.terms.fee_bps));
+        put("maxFeeBps", json!(self.terms.fee_bps));
+        put("feeRecipient", json!(self.terms.fee_recipient.to_string()));
+        extra
+    }
+}
+
+impl Offer for NativeOffer {
+    fn network(&self) -> &Network {
+        &self.network
+    }
+
+    fn scheme(&self) -> &str {
+        self.scheme.name()
+    }
+
+    fn flow(&self) -> Flow {
+        Flow::Escrow
+    }
+
+    fn amount(&self, price: &Price) -> Result<Amount, OfferError> {
+        self.asset(price).map(|(_, amount)| amount)
+    }
+
+    fn offer(&self, ask: &Ask<'_>) -> Result<PaymentRequirements, OfferError> {
+        let (asset, amount) = self.asset(ask.price)?;
+        Ok(PaymentRequirements {
+            scheme: self.scheme.name().to_owned(),
+            network: self.network.clone(),
+            amount,
+            asset: asset.to_string(),
+            pay_to: self.payee.to_string(),
+            max_timeout_seconds: ask.max_timeout_seconds,
+            extra: self.extra(ask),
+        })
+    }
+
+    fn dynamic_extra(&self) -> &[&str] {
+        &["requestDigest", "captureDeadline", "refundDeadline"]
+    }
+
+    fn read(&self, payment: &PaymentPayload) -> Result<Presented, PaymentFault> {
+        let (signed, _, terms) = wire::read_authorization(payment)?;
+        Ok(Presented {
+            id: farthing_ledger::terms::payment_id(&signed),
+            payer: terms.payer.to_string(),
+            digest: terms.digest,
+            max_amount: terms.max_amount,
+            valid_before: terms.valid_before,
+            capture_deadline: terms.capture_deadline,
+        })
+    }
+
+    fn agrees(
+        &self,
+        payment: &PaymentPayload,
+        offer: &PaymentRequirements,
+        now: u64,
+    ) -> Result<(), PaymentFault> {
+        let (_, _, terms) = wire::read_authorization(payment)?;
+        let refuse = |reason: &str, message: &str| {
+            Err(PaymentFault::Refused { reason: reason.to_owned(), message: message.to_owned() })
+        };
+        if terms.ledger != self.ledger {
+            return refuse(reason::INVALID_NETWORK, "the payment is signed for another ledger");
+        }
+        if terms.scheme != self.scheme || terms.flow != TermsFlow::Escrow {
+            return refuse(reason::INVALID_SCHEME, "the payment is signed for another scheme or flow");
+        }
+        if terms.payee != self.payee {
+            return refuse(reason::PAY_TO_MISMATCH, "the payment is signed for another payee");
+        }
+        if terms.receiver_authorizer != self.authorizer.public() {
+            return refuse(reason::PAY_TO_MISMATCH, "the payment names another receiverAuthorizer");
+        }
+        if terms.asset.as_str() != offer.asset {
+            return refuse(reason::ASSET_MISMATCH, "the payment is signed for another asset");
+        }
+        if terms.max_amount != offer.amount {
+            return refuse(reason::AMOUNT_MISMATCH, "the payment is signed for another amount");
+        }
+        if offer.extra.get("binding").and_then(Value::as_u64) != Some(u64::from(terms.binding.kind())) {
+            return refuse(reason::INVALID_PAYLOAD, "the payment is bound to less of the request than the offer asks");
+        }
+        // After validBefore only a payment that was authorized in time can still matter, and the ledger
+        // knows those.
+        if now <= terms.valid_before && terms.capture_deadline < now + MIN_CAPTURE_SECONDS {
+            return refuse(reason::PAYMENT_EXPIRED, "captureDeadline leaves too little time to deliver");
+        }
+        Ok(())
+    }
+
+    fn authorize(&self, payment: &PaymentPayload, owner: &Owner) -> Result<PaymentPayload, PaymentFault> {
+        let (signed, signature, _) = wire::read_authorization(payment)?;
+        let payload = wire::Lifecycle::Authorize(wire::Authorize {
+            authorization: wire::base64(&signed),
+            signature,
+            owner: hex::encode(owner.id),
+            lease_seconds: owner.lease_seconds,
+        });
+        Ok(PaymentPayload { payload: wire::raw(&payload)?, ..payment.clone() })
+    }
+
+    fn authorized(&self, settlement: &SettlementResponse) -> Result<Authorized, UnknownOutcome> {
+        let foreign = |what: &str| UnknownOutcome(format!("the facilitator's answer has no valid `{what}`"));
+        let state = settlement.extra.get("state").cloned().ok_or_else(|| foreign("extra.state"))?;
+        let state: PaymentState = serde_json::from_value(state).map_err(|_| foreign("extra.state"))?;
+        match state {
+            PaymentState::Held => {
+                let epoch = settlement.extra.get("epoch").and_then(Value::as_u64);
+                let takeover = settlement.extra.get("takeover").and_then(Value::as_bool);
+                let (Some(epoch), Some(takeover)) = (epoch, takeover) else {
+                    return Err(foreign("extra.epoch"));
+                };
+                Ok(Authorized::Held(Hold { epoch, takeover }))
+            }
+            PaymentState::Captured => {
+                let answer = settlement.extra.get("answer").map(|a| {
+                    let bytes = a.as_str().and_then(wire::from_base64);
+                    bytes.ok_or_else(|| foreign("extra.answer"))
+                });
+                Ok(Authorized::Captured { answer: answer.transpose()? })
+            }
+            PaymentState::Voided | PaymentState::Reclaimed => Ok(Authorized::Ended),
+            PaymentState::Absent => Err(foreign("extra.state")),
+        }
+    }
+
+    fn operate(
+        &self,
+        payment: &PaymentPayload,
+        presented: &Presented,
+        epoch: u64,
+        what: &Operation,
+    ) -> Result<PaymentPayload, PaymentFault> {
+        let (action, cumulative, answer) = match what {
+            Operation::Capture { amount, answer } => (Action::Capture, *amount, answer.as_deref()),
+            Operation::Void => (Action::Void, Amount::ZERO, None),
+            Operation::Refund { amount } => (Action::Refund, *amount, None),
+        };
+        if cumulative > presented.max_amount {
+            return Err(malformed("payload.operations", "takes more than the payment allows"));
+        }
+        let op = Op {
+            payment: presented.id,
+            action,
+            cumulative,
+            last: action == Action::Capture,
+            epoch,
+            answer: operation::answer_hash(answer),
+        };
+        let signature = self.authorizer.sign(&operation::signed_bytes(&self.ledger, &[op]));
+        let operations = wire::Operations {
+            operations: vec![wire::Operation::write(&op, answer)],
+            signer: self.authorizer.public(),
+            signature,
+        };
+        let payload = match action {
+            Action::Void => wire::Lifecycle::Void(operations),
+            Action::Refund => wire::Lifecycle::Refund(operations),
+            Action::Capture | Action::Charge => wire::Lifecycle::Capture(operations),
+        };
+        Ok(PaymentPayload { payload: wire::raw(&payload)?, ..payment.clone() })
+    }
+}

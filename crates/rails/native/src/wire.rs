@@ -1,0 +1,168 @@
+//! What travels: `payload` of a payment on a farthing ledger, and `extra` of an offer.
+//!
+//! `authorization` is the base64 of the signed bytes themselves, so there is no second, unsigned form of
+//! them that anybody could believe. Unknown members are refused.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use farthing_ledger::operation::Op;
+use farthing_ledger::terms::{Scheme, Terms};
+use farthing_protocol::rail::PaymentFault;
+#[cfg(feature = "settle")]
+use farthing_protocol::v2::FacilitatorRequest;
+use farthing_protocol::v2::PaymentPayload;
+use farthing_protocol::{PublicKey, Signature};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// What the client sends: the signed terms and the signature.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Authorization {
+    /// Base64 of the signed bytes.
+    pub authorization: String,
+    /// 128 lower-case hex digits.
+    pub signature: Signature,
+}
+
+/// What the server settles first: the client's part, and who will own the hold.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Authorize {
+    /// Base64 of the signed bytes.
+    pub authorization: String,
+    /// The payer's signature.
+    pub signature: Signature,
+    /// The server process: 32 hex digits, drawn at its start.
+    pub owner: String,
+    /// Seconds after which another process may take the hold over.
+    pub lease_seconds: u32,
+}
+
+/// What the server settles later: operations under one signature of the receiverAuthorizer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Operations {
+    /// The operations, in order.
+    pub operations: Vec<Operation>,
+    /// The receiverAuthorizer.
+    pub signer: PublicKey,
+    /// Its signature over the list.
+    pub signature: Signature,
+}
+
+/// One operation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Operation {
+    /// Base64 of the operation's bytes.
+    pub operation: String,
+    /// Base64 of the answer that is stored with a capture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+}
+
+/// Authorize and capture in one step.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Charge {
+    /// Base64 of the payer's signed bytes.
+    pub authorization: String,
+    /// The payer's signature.
+    pub signature: Signature,
+    /// The charge.
+    pub operation: Operation,
+    /// The receiverAuthorizer's signature over the list of this one operation.
+    pub authorizer_signature: Signature,
+}
+
+/// Everything that a facilitator can be asked to settle, told apart by `payload.type`; the client's own
+/// payload has none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Lifecycle {
+    /// Hold.
+    Authorize(Authorize),
+    /// Authorize and capture at once.
+    Charge(Charge),
+    /// Pay out of the hold.
+    Capture(Operations),
+    /// Give the hold back.
+    Void(Operations),
+    /// Give back what was captured.
+    Refund(Operations),
+}
+
+/// A payment fault that names a member of the payload.
+pub(crate) fn malformed(field: &str, why: impl Into<String>) -> PaymentFault {
+    PaymentFault::Malformed { field: field.to_owned(), why: why.into() }
+}
+
+/// Reads the client's payload strictly.
+pub(crate) fn read_authorization(payment: &PaymentPayload) -> Result<(Vec<u8>, Signature, Terms), PaymentFault> {
+    let payload: Authorization =
+        serde_json::from_str(payment.payload.get()).map_err(|e| malformed("payload", format!("is not valid: {e}")))?;
+    let (signed, terms) = read_terms(&payload.authorization)?;
+    Ok((signed, payload.signature, terms))
+}
+
+/// Reads base64 of signed terms.
+pub(crate) fn read_terms(text: &str) -> Result<(Vec<u8>, Terms), PaymentFault> {
+    let field = "payload.authorization";
+    let signed = BASE64.decode(text).map_err(|_| malformed(field, "is not canonical base64"))?;
+    let terms = Terms::decode(&signed).map_err(|e| malformed(field, format!("cannot be read: {e}")))?;
+    Ok((signed, terms))
+}
+
+#[cfg(feature = "settle")]
+impl Operation {
+    /// Reads one operation and its answer.
+    pub(crate) fn read(&self) -> Result<(Op, Option<Vec<u8>>), PaymentFault> {
+        let field = "payload.operations";
+        let bytes = BASE64.decode(&self.operation).map_err(|_| malformed(field, "is not canonical base64"))?;
+        let operation = Op::decode(&bytes).map_err(|e| malformed(field, format!("cannot be read: {e}")))?;
+        let answer = self.answer.as_deref().map(|a| BASE64.decode(a)).transpose();
+        Ok((operation, answer.map_err(|_| malformed(field, "has an answer that is not base64"))?))
+    }
+}
+
+impl Operation {
+    pub(crate) fn write(operation: &Op, answer: Option<&[u8]>) -> Self {
+        Self { operation: BASE64.encode(operation.encode()), answer: answer.map(|a| BASE64.encode(a)) }
+    }
+}
+
+/// Base64, as every byte string travels here.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    BASE64.encode(bytes)
+}
+
+pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    BASE64.decode(text).ok()
+}
+
+/// A payload as raw JSON.
+pub(crate) fn raw(payload: &impl Serialize) -> Result<Box<RawValue>, PaymentFault> {
+    serde_json::value::to_raw_value(payload).map_err(|e| malformed("payload", e.to_string()))
+}
+
+/// The scheme of this name, if the rail has it.
+pub(crate) fn scheme(name: &str) -> Option<Scheme> {
+    [Scheme::Exact, Scheme::AuthCapture].into_iter().find(|s| s.name() == name)
+}
+
+/// What a facilitator can be asked for, read strictly.
+#[cfg(feature = "settle")]
+pub(crate) fn read_lifecycle(request: &FacilitatorRequest) -> Result<Option<Lifecycle>, PaymentFault> {
+    #[derive(Deserialize)]
+    struct Kind {
+        #[serde(rename = "type")]
+        kind: Option<String>,
+    }
+    let text = request.payment_payload.payload.get();
+    let bad = |e: serde_json::Error| malformed("payload", format!("is not valid: {e}"));
+    match serde_json::from_str::<Kind>(text).map_err(bad)?.kind {
+        None => Ok(None),
+        Some(_) => serde_json::from_str(text).map(Some).map_err(bad),
+    }
+}
