@@ -131,6 +131,24 @@ fn is_currency(code: &str) -> bool {
         && code.bytes().all(coded)
 }
 
+/// As [`FromStr`], for APIs that take a price as text.
+impl TryFrom<&str> for Price {
+    type Error = PriceError;
+
+    fn try_from(text: &str) -> Result<Self, PriceError> {
+        text.parse()
+    }
+}
+
+/// As [`FromStr`], for APIs that take a price as text.
+impl TryFrom<String> for Price {
+    type Error = PriceError;
+
+    fn try_from(text: String) -> Result<Self, PriceError> {
+        text.parse()
+    }
+}
+
 impl fmt::Display for Price {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", Amount(self.digits).decimal(self.decimals), self.currency)

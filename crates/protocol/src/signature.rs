@@ -98,6 +98,15 @@ impl SecretKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
+    /// A key for another job, the same each time: SHA-256 over a domain, the job's name and this key's seed.
+    /// Who knows the derived key learns nothing about this one.
+    #[must_use]
+    pub fn derive(&self, job: &str) -> Self {
+        let layout = crate::layout::Writer::new("farthing/derived-key", 1).var(job.as_bytes());
+        let layout = Zeroizing::new(layout.fixed(self.0.as_bytes()).finish());
+        Self::from_seed(crate::digest::sha256(&layout))
+    }
+
     /// Signs `message`, deterministically as RFC 8032 says.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> Signature {

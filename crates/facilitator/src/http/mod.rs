@@ -1,0 +1,179 @@
+//! The facilitator's HTTP API (`spec/facilitator-http.md`) as an axum router.
+//!
+//! Limits come before work: caller, media type, size, JSON, version, and only then a rail. A settlement
+//! that was handed to a rail is finished even when its caller hangs up or the time is over.
+
+mod answer;
+mod options;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, Request};
+use axum::response::Response;
+use axum::routing::{get, post};
+use farthing_protocol::rail::{Facilitator, Outcome, PaymentId, UnknownOutcome};
+use farthing_protocol::v2::{FacilitatorRequest, VERSION};
+use farthing_protocol::{WireError, json};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
+use crate::LocalFacilitator;
+use answer::Refusal;
+pub use options::HttpOptions;
+
+/// The routes `POST /verify`, `POST /settle`, `GET /supported`, `GET /payments/{id}` and `GET /healthz`.
+///
+/// Everything else is answered 404 or 405; every refusal has a problem (RFC 9457) as its body.
+pub fn service(local: LocalFacilitator, options: HttpOptions) -> Router {
+    let settles = Arc::new(Semaphore::new(options.concurrent_settles.min(Semaphore::MAX_PERMITS)));
+    Router::new()
+        .route("/verify", post(verify))
+        .route("/settle", post(settle))
+        .route("/supported", get(supported))
+        .route("/payments/{id}", get(payment))
+        .route("/healthz", get(async || answer::ok(&serde_json::json!({ "status": "ok" }))))
+        .fallback(async || Refusal::NoSuchPath)
+        .method_not_allowed_fallback(async || Refusal::WrongMethod)
+        .with_state(Service { local, options: Arc::new(options), settles })
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Service {
+    local: LocalFacilitator,
+    options: Arc<HttpOptions>,
+    settles: Arc<Semaphore>,
+}
+
+async fn verify(State(service): State<Service>, request: Request<Body>) -> Result<Response, Refusal> {
+    let deadline = service.deadline();
+    let caller = service.options.caller(request.headers()).ok_or(Refusal::Unauthorized)?;
+    let request = service.read(request, deadline).await?;
+    match timeout_at(deadline, service.local.verify_as(&caller, &request)).await {
+        Ok(answer) => answer.map(|answer| answer::ok(&answer)).map_err(Refusal::Facilitator),
+        Err(_) => Err(Refusal::TooSlow),
+    }
+}
+
+async fn settle(State(service): State<Service>, request: Request<Body>) -> Result<Response, Refusal> {
+    let deadline = service.deadline();
+    let caller = service.options.caller(request.headers()).ok_or(Refusal::Unauthorized)?;
+    let request = Arc::new(service.read(request, deadline).await?);
+    let permit = Arc::clone(&service.settles).try_acquire_owned().map_err(|_| Refusal::Busy)?;
+
+    // A task of its own: it ends when the rail does, whoever still listens.
+    let task = tokio::spawn({
+        let (local, request) = (service.local, Arc::clone(&request));
+        async move {
+            let outcome = local.settle_as(&caller, &request).await;
+            drop(permit);
+            outcome
+        }
+    });
+    let outcome = match timeout_at(deadline, task).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Outcome::Unknown(UnknownOutcome("the rail stopped in the middle".into())),
+        Err(_) => Outcome::Unknown(UnknownOutcome("the rail took too long".into())),
+    };
+    Ok(answer::outcome(&request, &outcome))
+}
+
+async fn supported(State(service): State<Service>) -> Result<Response, Refusal> {
+    match timeout_at(service.deadline(), service.local.supported()).await {
+        Ok(answer) => answer.map(|answer| answer::ok(&answer)).map_err(Refusal::Facilitator),
+        Err(_) => Err(Refusal::TooSlow),
+    }
+}
+
+async fn payment(
+    State(service): State<Service>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, Refusal> {
+    // What is not even text is not an id either.
+    let id = id.map(|Path(id)| id).unwrap_or_default();
+    let id: PaymentId = id.parse().map_err(Refusal::Malformed)?;
+    match timeout_at(service.deadline(), service.local.payment(&id)).await {
+        Ok(Ok(Some(statement))) => Ok(answer::ok(&statement)),
+        Ok(Ok(None)) => Err(Refusal::PaymentUnknown),
+        Ok(Err(error)) => Err(Refusal::Facilitator(error)),
+        Err(_) => Err(Refusal::TooSlow),
+    }
+}
+
+impl Service {
+    fn deadline(&self) -> Instant {
+        let now = Instant::now();
+        // Only a time that no clock reaches cannot be added: then a day is as good.
+        now.checked_add(self.options.timeout).unwrap_or(now + Duration::from_secs(86_400))
+    }
+
+    /// Reads the body of `/verify` and `/settle`.
+    async fn read(&self, request: Request<Body>, deadline: Instant) -> Result<FacilitatorRequest, Refusal> {
+        let limit = self.options.limits.json_body_bytes;
+        let (parts, body) = request.into_parts();
+        if !is_plain_json(&parts.headers) {
+            return Err(Refusal::NotJson);
+        }
+        let announced =
+            parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if announced.is_some_and(|length: u64| length > limit as u64) {
+            return Err(Refusal::TooLarge { limit });
+        }
+        let body = match timeout_at(deadline, Limited::new(body, limit).collect()).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(Refusal::TooLarge { limit }),
+            Ok(Err(_)) => return Err(Refusal::BodyBroken),
+            Err(_) => return Err(Refusal::BodyTooSlow),
+        };
+        self.parse(&body).map_err(Refusal::Malformed)
+    }
+
+    fn parse(&self, body: &[u8]) -> Result<FacilitatorRequest, WireError> {
+        let limits = &self.options.limits;
+        let version = |found: u64| WireError::Version { found: found.to_string(), expected: VERSION };
+        match json::read::<FacilitatorRequest>(body, limits) {
+            Ok(request) => {
+                let versions = [request.x402_version, request.payment_payload.x402_version];
+                versions
+                    .into_iter()
+                    .find(|found| *found != VERSION)
+                    .map_or(Ok(request), |found| Err(version(found)))
+            }
+            // Messages of another version have other members: the version is what is wrong with them.
+            Err(WireError::Member { path, why }) => match json::read::<Versioned>(body, limits) {
+                Ok(Versioned { x402_version }) if x402_version != VERSION => Err(version(x402_version)),
+                _ => Err(WireError::Member { path, why }),
+            },
+            Err(fault) => Err(fault),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Versioned {
+    x402_version: u64,
+}
+
+/// `application/json`, in UTF-8, as it is.
+fn is_plain_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(Ok(media_type)), None) = (types.next().map(|value| value.to_str()), types.next()) else {
+        return false;
+    };
+    let mut parts = media_type.split(';').map(str::trim);
+    let json = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("application/json"));
+    let utf8 = parts.all(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        !name.eq_ignore_ascii_case("charset") || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+    });
+    json && utf8 && headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding == "identity")
+}
