@@ -1,0 +1,292 @@
+//! A hold, and what may come of it: a capture and a paid answer, or a void and a failed one.
+
+use bytes::Bytes;
+use farthing_protocol::rail::{Hold, Operation, PaymentFault};
+use farthing_protocol::receipt::{EXTENSION, Receipt};
+use farthing_protocol::v2::{FacilitatorRequest, SettlementResponse};
+use farthing_protocol::{Amount, digest, reason};
+use http::{HeaderMap, Method, StatusCode};
+
+use super::case::{Case, Claim};
+use super::settling::{Settling, Step};
+use super::{Action, Durability, OnDisconnect, PaidBy};
+use crate::answer::{Answer, Content, Refusal, Situation};
+use crate::stored::{self, StoredAnswer};
+
+/// Permission to let a handler's answer out. Only a hold, a capture and a void give one; nobody else can:
+///
+/// ```compile_fail,E0423
+/// let permit = farthing_server::flow::Permit(());
+/// ```
+#[derive(Debug)]
+pub struct Permit(());
+
+/// Money is held for this request, and nobody else may run its handler.
+#[derive(Debug)]
+pub struct Held {
+    pub(super) case: Case,
+    hold: Hold,
+}
+
+/// The facilitator's word that the payment was captured.
+#[derive(Debug)]
+pub(super) struct Captured {
+    settlement: SettlementResponse,
+}
+
+/// How a handler ended.
+#[derive(Debug)]
+pub enum HandlerEnd<B> {
+    /// It answered, with an error or not.
+    Answered(HandlerAnswer<B>),
+    /// It panicked, or its body broke off.
+    Broke(String),
+    /// It took longer than it may.
+    TimedOut,
+    /// The client went away: before the handler was started, or on a route that stops then.
+    Disconnected,
+}
+
+/// What a handler answered.
+#[derive(Debug)]
+pub struct HandlerAnswer<B> {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub content: Content<B>,
+    /// Atomic units to capture instead of all that is held.
+    pub captured: Option<Amount>,
+    /// Why it will not sell to this payer, if it will not.
+    pub refused: Option<String>,
+}
+
+/// A paid answer that waits for its permit.
+#[derive(Debug)]
+pub(super) struct Prepared<B> {
+    status: StatusCode,
+    headers: HeaderMap,
+    content: Content<B>,
+    amount: Amount,
+    issued_at: u64,
+    stored: bool,
+}
+
+/// What is said once a void is done.
+#[derive(Debug)]
+pub(super) enum Ending<B> {
+    /// The handler's own error.
+    Handler(StatusCode, HeaderMap, Content<B>),
+    /// A problem.
+    Problem(Refusal),
+}
+
+impl Held {
+    pub(super) fn new(case: Case, hold: Hold) -> Self {
+        Self { case, hold }
+    }
+
+    /// Who pays, for the handler.
+    #[must_use]
+    pub fn paid_by(&self) -> PaidBy {
+        self.case.claim.paid_by()
+    }
+
+    /// Whether the handler stops when the client goes away.
+    #[must_use]
+    pub fn stops_on_disconnect(&self) -> bool {
+        self.case.claim.route.on_disconnect == OnDisconnect::Cancel
+    }
+
+    /// How long the handler may take: never beyond the moment after which it cannot be paid any more.
+    #[must_use]
+    pub fn handler_deadline(&self, now: u64) -> std::time::Duration {
+        let left = self.case.claim.presented.capture_deadline.saturating_sub(now);
+        self.case.claim.route.handler_deadline.min(std::time::Duration::from_secs(left))
+    }
+
+    /// The handler ended, or was never started.
+    pub fn ended<B>(self, end: HandlerEnd<B>, now: u64) -> Action<B> {
+        let answer = match end {
+            HandlerEnd::Answered(answer) => answer,
+            HandlerEnd::Broke(why) => {
+                tracing::error!(payment = %self.case.claim.presented.id, %why, "handler broke off");
+                let detail = "the request could not be served; nothing was charged";
+                return self.void(Ending::Problem(Refusal::new(Situation::HandlerBroke, detail)), now);
+            }
+            HandlerEnd::TimedOut => {
+                let detail = "the request took too long to serve; nothing was charged";
+                return self.void(Ending::Problem(Refusal::new(Situation::HandlerTimeout, detail)), now);
+            }
+            HandlerEnd::Disconnected => {
+                let detail = "the client went away; nothing was charged";
+                return self.void(Ending::Problem(Refusal::new(Situation::Disconnected, detail)), now);
+            }
+        };
+        if let Some(why) = answer.refused {
+            return self.void(Ending::Problem(Refusal::new(Situation::Policy, why)), now);
+        }
+        if answer.status.as_u16() >= 400 {
+            return self.void(Ending::Handler(answer.status, answer.headers, answer.content), now);
+        }
+        let held = self.case.claim.presented.max_amount;
+        let amount = answer.captured.unwrap_or(held);
+        if amount > held || (self.case.offer.scheme == "exact" && amount != held) {
+            let why = format!("the handler asks for {amount}, which is not allowed where {held} is held");
+            return self.ended(HandlerEnd::Broke(why), now);
+        }
+        self.capture(answer, amount, now)
+    }
+
+    fn capture<B>(self, answer: HandlerAnswer<B>, amount: Amount, now: u64) -> Action<B> {
+        let HandlerAnswer { status, headers, content, .. } = answer;
+        let kept = match &content {
+            Content::Whole(body) => Some(stored::encode(status, &headers, body, amount, now)),
+            Content::Long(_) => None,
+        };
+        let kept = kept.filter(|bytes| bytes.len() <= self.case.claim.route.seller.limits.answer_bytes);
+        let mut prepared =
+            Prepared { status, headers, content, amount, issued_at: now, stored: kept.is_some() };
+        let request = match self.operation(&Operation::Capture { amount, answer: kept }) {
+            Ok(request) => request,
+            Err(fault) => return self.unable(&fault, now),
+        };
+        if self.case.claim.route.durability == Durability::Relaxed {
+            prepared.stored = true;
+            let settlement = self.case.claim.settled(None, amount, "held");
+            let answer = release(Permit(()), &self.case.claim, prepared, settlement);
+            let step = Step::Capture { held: self, amount, prepared: None };
+            let settling = Box::new(Settling { request, step });
+            return Action::AnswerAndSettle { answer, settling, at_once: true };
+        }
+        let step = Step::Capture { held: self, amount, prepared: Some(prepared) };
+        Action::Settle(Box::new(Settling { request, step }))
+    }
+
+    /// Gives the money back; `ending` is said when that is done.
+    pub(super) fn void<B>(self, ending: Ending<B>, now: u64) -> Action<B> {
+        match self.operation(&Operation::Void) {
+            Ok(request) => {
+                Action::Settle(Box::new(Settling { request, step: Step::Void { held: self, ending } }))
+            }
+            Err(fault) => self.unable(&fault, now),
+        }
+    }
+
+    fn operation(&self, operation: &Operation) -> Result<FacilitatorRequest, PaymentFault> {
+        let Claim { rail, payment, presented, .. } = &self.case.claim;
+        let payment = rail.operate(payment, presented, self.hold.epoch, operation)?;
+        Ok(self.case.request(payment))
+    }
+
+    fn unable<B>(&self, fault: &PaymentFault, now: u64) -> Action<B> {
+        tracing::error!(%fault, "an operation cannot be written; the hold ends by itself");
+        let refusal = Refusal::new(Situation::Internal, "the payment cannot be settled; nothing was charged");
+        Action::Answer(self.case.claim.refuse(&refusal, now))
+    }
+
+    /// The answer after a void, or after an attempt of which nobody knows the outcome.
+    pub(super) fn voided<B>(&self, ending: Ending<B>, done: bool, now: u64) -> Answer<B> {
+        let claim = &self.case.claim;
+        let reason = if done { reason::PAYMENT_VOIDED } else { reason::SETTLEMENT_PENDING };
+        match ending {
+            Ending::Handler(status, headers, content) => {
+                let message = if done { "nothing was charged" } else { "the void is not confirmed yet" };
+                let settlement = claim.not_settled(reason, message);
+                Answer::of_handler(
+                    Permit(()),
+                    Situation::HandlerFailed,
+                    status,
+                    headers,
+                    content,
+                    &settlement,
+                )
+            }
+            Ending::Problem(refusal) if done => claim.refuse(&refusal, now),
+            Ending::Problem(refusal) => {
+                let row = refusal.situation.row();
+                let retry = row.retry.map(|retry| match retry {
+                    farthing_protocol::Retry::New => farthing_protocol::Retry::Same,
+                    other => other,
+                });
+                // Terms would invite a second payment while the first is not proven void.
+                let situation = match refusal.situation {
+                    Situation::Ended | Situation::TakenOver => Situation::Pending,
+                    other => other,
+                };
+                let detail = "nothing was delivered, and the void of the payment is not confirmed yet";
+                let refusal = Refusal { situation, retry, detail: detail.into(), ..refusal };
+                claim.refuse(&refusal.because(reason), now)
+            }
+        }
+    }
+}
+
+impl Captured {
+    /// From the facilitator's word; `amount` is what was asked for, when it is known.
+    pub(super) fn read(case: &Case, settlement: SettlementResponse, amount: Option<Amount>) -> Option<Self> {
+        let same = amount.is_none() || settlement.amount.is_none() || settlement.amount == amount;
+        (same && case.recognises(&settlement)).then_some(Self { settlement })
+    }
+
+    /// Lets the paid answer out.
+    pub(super) fn release<B>(self, claim: &Claim, prepared: Prepared<B>) -> Answer<B> {
+        let settlement = claim.settled(Some(self.settlement), prepared.amount, "captured");
+        release(Permit(()), claim, prepared, settlement)
+    }
+
+    /// Gives the stored answer again.
+    pub(super) fn replay<B>(self, claim: &Claim, answer: StoredAnswer) -> Answer<B> {
+        let StoredAnswer { status, headers, body, amount, issued_at } = answer;
+        let content = Content::Whole(body);
+        self.release(claim, Prepared { status, headers, content, amount, issued_at, stored: true })
+    }
+
+    /// Says that it was paid for, and that the answer is gone.
+    pub(super) fn not_kept<B>(self, claim: &Claim) -> Answer<B> {
+        let amount = self.settlement.amount.unwrap_or(claim.presented.max_amount);
+        let settlement = claim.settled(Some(self.settlement), amount, "captured");
+        let detail = "this payment was captured and its answer delivered once; it was too long to be kept";
+        Answer::problem(&Refusal::new(Situation::AnswerNotKept, detail), None, Some(&settlement))
+    }
+}
+
+fn release<B>(
+    permit: Permit,
+    claim: &Claim,
+    prepared: Prepared<B>,
+    mut settlement: SettlementResponse,
+) -> Answer<B> {
+    let Prepared { status, headers, content, amount, issued_at, stored } = prepared;
+    if let (true, Content::Whole(body)) = (claim.wants_receipt(), &content) {
+        let receipt = receipt(claim, status, body, amount, issued_at);
+        if let Ok(receipt) = serde_json::value::to_raw_value(&receipt) {
+            settlement.extensions.insert(EXTENSION.to_owned(), receipt);
+        }
+    }
+    let mut answer = Answer::of_handler(permit, Situation::Paid, status, headers, content, &settlement);
+    answer.only_copy = !stored;
+    tracing::debug!(payment = %claim.presented.id, %amount, status = status.as_u16(), "paid");
+    answer
+}
+
+fn receipt(
+    claim: &Claim,
+    status: StatusCode,
+    body: &Bytes,
+    amount: Amount,
+    issued_at: u64,
+) -> farthing_protocol::receipt::SignedReceipt {
+    // An answer to HEAD is sent without its body.
+    let body: &[u8] = if claim.asked.method == Method::HEAD { b"" } else { body };
+    let receipt = Receipt {
+        payment: claim.presented.id,
+        digest: claim.asked.digest,
+        status: status.as_u16(),
+        body: digest::sha256(body),
+        amount,
+        issued_at,
+    };
+    receipt.sign(&claim.route.seller.receipt_key)
+}

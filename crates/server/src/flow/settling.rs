@@ -1,0 +1,234 @@
+//! A question to the facilitator, and what its answer means: settled, not settled, or unknown.
+
+use farthing_protocol::rail::{Authorized, Outcome};
+use farthing_protocol::v2::{FacilitatorRequest, SettlementResponse};
+use farthing_protocol::{Amount, reason};
+
+use super::Action;
+use super::case::Case;
+use super::held::{Captured, Ending, Held, Prepared};
+use super::open::malformed;
+use crate::answer::{Answer, Refusal, Situation};
+use crate::stored;
+
+/// A settlement to be asked for. The same request may be sent again while its outcome is unknown.
+pub struct Settling<B> {
+    pub(super) request: FacilitatorRequest,
+    pub(super) step: Step<B>,
+}
+
+pub(super) enum Step<B> {
+    /// The first settlement.
+    Authorize(Case),
+    /// Take what was earned. Without `prepared` the answer has left already.
+    Capture { held: Held, amount: Amount, prepared: Option<Prepared<B>> },
+    /// Give the money back.
+    Void { held: Held, ending: Ending<B> },
+}
+
+/// What the desk keeps of a payment whose outcome was unknown.
+#[derive(Debug)]
+pub enum Kept<B> {
+    /// The settlement to repeat.
+    Settling(Box<Settling<B>>),
+    /// A paid answer that exists nowhere else.
+    Answer(Box<Answer<B>>),
+}
+
+// Without the request: it holds signatures.
+impl<B> std::fmt::Debug for Settling<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match &self.step {
+            Step::Authorize(_) => "authorize",
+            Step::Capture { .. } => "capture",
+            Step::Void { .. } => "void",
+        })
+    }
+}
+
+impl<B> Settling<B> {
+    /// The first settlement of a payment that fits.
+    pub(super) fn authorize(case: Case, now: u64) -> Action<B> {
+        let owner = case.claim.route.owner();
+        match case.claim.rail.authorize(&case.claim.payment, &owner) {
+            Ok(payment) => {
+                let request = case.request(payment);
+                Action::Settle(Box::new(Self { request, step: Step::Authorize(case) }))
+            }
+            Err(fault) => Action::Answer(case.claim.refuse(&malformed(fault), now)),
+        }
+    }
+
+    /// What to ask the facilitator.
+    #[must_use]
+    pub fn request(&self) -> &FacilitatorRequest {
+        &self.request
+    }
+
+    /// What became of it.
+    pub fn outcome(self, outcome: Outcome, now: u64) -> Action<B> {
+        let Self { request, step } = self;
+        match step {
+            Step::Authorize(case) => authorized(case, outcome, now),
+            Step::Capture { held, amount, prepared } => {
+                captured(request, held, amount, prepared, outcome, now)
+            }
+            Step::Void { held, ending } => voided(request, held, ending, outcome, now),
+        }
+    }
+}
+
+fn authorized<B>(case: Case, outcome: Outcome, now: u64) -> Action<B> {
+    let settlement = match outcome {
+        Outcome::Settled(settlement) if case.recognises(&settlement) => settlement,
+        Outcome::Settled(_) => return pending(&case, "the facilitator speaks of another payment", now),
+        Outcome::NotSettled(said) => return refused(&case, &said, now),
+        Outcome::Unknown(unknown) => return pending(&case, &unknown.to_string(), now),
+    };
+    let standing = match case.claim.rail.authorized(&settlement) {
+        Ok(standing) => standing,
+        Err(unknown) => return pending(&case, &unknown.to_string(), now),
+    };
+    let claim = &case.claim;
+    match standing {
+        Authorized::Held(hold) => {
+            // A repeated authorize by the process that took over is answered as its own hold.
+            let takeover = hold.takeover || hold.epoch > 1;
+            let may_repeat = claim.route.is_repeatable(&claim.asked.method);
+            let over = now >= claim.presented.capture_deadline;
+            let held = Held::new(case, hold);
+            if over {
+                let refusal = Refusal::new(Situation::Ended, "the payment's capture deadline has passed");
+                return held.void(Ending::Problem(refusal), now);
+            }
+            if takeover && !may_repeat {
+                let detail = "the server that held this payment went silent, and this request is not one to \
+                              run twice; nothing was charged";
+                return held.void(Ending::Problem(Refusal::new(Situation::TakenOver, detail)), now);
+            }
+            Action::Run(Box::new(held))
+        }
+        Authorized::InProgress { .. } => Action::Answer(in_progress(&case, now)),
+        Authorized::Captured { answer } => {
+            let Some(captured) = Captured::read(&case, settlement, None) else {
+                return pending(&case, "the facilitator speaks of another payment", now);
+            };
+            let answer = answer.and_then(|bytes| match stored::decode(&bytes) {
+                Ok(answer) => Some(answer),
+                Err(error) => {
+                    tracing::error!(%error, "a stored answer cannot be read");
+                    None
+                }
+            });
+            Action::Answer(match answer {
+                Some(answer) => captured.replay(claim, answer),
+                None => captured.not_kept(claim),
+            })
+        }
+        Authorized::Ended => {
+            let refusal = Refusal::new(Situation::Ended, "the payment was given back; sign a new one");
+            Action::Answer(claim.refuse(&refusal, now))
+        }
+    }
+}
+
+fn captured<B>(
+    request: FacilitatorRequest,
+    held: Held,
+    amount: Amount,
+    prepared: Option<Prepared<B>>,
+    outcome: Outcome,
+    now: u64,
+) -> Action<B> {
+    let why = match outcome {
+        Outcome::Settled(settlement) => match Captured::read(&held.case, settlement, Some(amount)) {
+            Some(captured) => {
+                return match prepared {
+                    Some(prepared) => Action::Answer(captured.release(&held.case.claim, prepared)),
+                    // The answer has left, and the ledger has it for whoever presents the payment again.
+                    None => Action::Answer(in_progress(&held.case, now)),
+                };
+            }
+            None => "the facilitator speaks of another payment or amount".to_owned(),
+        },
+        Outcome::NotSettled(said) if reason_of(&said) != reason::SETTLEMENT_PENDING => {
+            tracing::warn!(payment = %held.case.claim.presented.id, reason = reason_of(&said), "not captured");
+            let stale = matches!(reason_of(&said), reason::STALE_OWNER | reason::PAYMENT_IN_PROGRESS);
+            return Action::Answer(if stale {
+                in_progress(&held.case, now)
+            } else {
+                let refusal = Refusal::new(Situation::Ended, "the payment can no longer be captured");
+                held.case.claim.refuse(&refusal, now)
+            });
+        }
+        Outcome::NotSettled(_) => "the facilitator does not know yet".to_owned(),
+        Outcome::Unknown(unknown) => unknown.to_string(),
+    };
+    tracing::warn!(payment = %held.case.claim.presented.id, %why, "capture not confirmed");
+    let answer = held.case.claim.refuse(&unknown(), now);
+    let settling = Box::new(Settling { request, step: Step::Capture { held, amount, prepared } });
+    Action::AnswerAndSettle { answer, settling, at_once: false }
+}
+
+fn voided<B>(
+    request: FacilitatorRequest,
+    held: Held,
+    ending: Ending<B>,
+    outcome: Outcome,
+    now: u64,
+) -> Action<B> {
+    match outcome {
+        Outcome::Settled(settlement) if held.case.recognises(&settlement) => {
+            Action::Answer(held.voided(ending, true, now))
+        }
+        Outcome::NotSettled(said) if reason_of(&said) != reason::SETTLEMENT_PENDING => {
+            let over = matches!(reason_of(&said), reason::PAYMENT_VOIDED | reason::CAPTURE_EXPIRED);
+            if !over {
+                tracing::warn!(payment = %held.case.claim.presented.id, reason = reason_of(&said), "not voided");
+            }
+            Action::Answer(held.voided(ending, over, now))
+        }
+        _ => {
+            tracing::warn!(payment = %held.case.claim.presented.id, "void not confirmed");
+            let answer = held.voided(ending, false, now);
+            // What the handler answered has left. Whoever presents the payment again is told to sign anew.
+            let refusal = Refusal::new(Situation::Ended, "the payment was given back; sign a new one");
+            let step = Step::Void { held, ending: Ending::Problem(refusal) };
+            Action::AnswerAndSettle { answer, settling: Box::new(Settling { request, step }), at_once: false }
+        }
+    }
+}
+
+/// A refusal of the first settlement.
+fn refused<B>(case: &Case, said: &SettlementResponse, now: u64) -> Action<B> {
+    let message = said.error_message.clone().unwrap_or_else(|| "the payment was refused".to_owned());
+    let refusal = match reason_of(said) {
+        reason::SETTLEMENT_PENDING => return pending(case, &message, now),
+        reason::PAYMENT_CONFLICT => Refusal::new(Situation::Conflict, message),
+        reason::PAYMENT_IN_PROGRESS => Refusal::new(Situation::InProgress, message),
+        reason::PAYMENT_VOIDED => Refusal::new(Situation::Ended, message),
+        reason => Refusal::new(Situation::Refused, message).because(reason),
+    };
+    Action::Answer(case.claim.refuse(&refusal, now))
+}
+
+fn reason_of(said: &SettlementResponse) -> &str {
+    said.error_reason.as_deref().unwrap_or(reason::UNEXPECTED_SETTLE_ERROR)
+}
+
+fn pending<B>(case: &Case, why: &str, now: u64) -> Action<B> {
+    tracing::warn!(payment = %case.claim.presented.id, why, "authorization not confirmed");
+    Action::Answer(case.claim.refuse(&unknown(), now))
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(
+        Situation::Pending,
+        "nobody knows yet whether the payment settled: present the same one again",
+    )
+}
+
+fn in_progress<B>(case: &Case, now: u64) -> Answer<B> {
+    let detail = "the request that this payment pays for is still running";
+    case.claim.refuse(&Refusal::new(Situation::InProgress, detail), now)
+}

@@ -1,0 +1,77 @@
+//! The seller's flow: charges per request for the routes of an axum server.
+//!
+//! `.layer(paywall.price("$0.001"))` is all a route needs. A request without a payment is answered `402`
+//! with the terms. With one, the money is held first, then the handler runs, then the money is captured
+//! together with the answer; a handler that fails is voided and costs nothing. The same payment presented
+//! again returns the stored answer.
+//!
+//! ```
+//! use axum::{Extension, Router, routing::get};
+//! use farthing_server::{PaidBy, Paywall};
+//! # mod scripted {
+//! #     #![allow(dead_code)]
+//! #     include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/paywall/scripted.rs"));
+//! # }
+//! # mod shopping {
+//! #     #![allow(dead_code)]
+//! #     include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/paywall/shopping.rs"));
+//! # }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (rail, receipt_key) = (std::sync::Arc::new(shopping::rail("exact")), shopping::receipt_key());
+//! # let (facilitator, clock) = (std::sync::Arc::new(scripted::Ledger::default()), || scripted::NOW);
+//! let paywall = Paywall::builder("https://shop.example".parse()?)
+//!     .rail(rail)
+//!     .facilitator(facilitator)
+//!     .receipt_key(receipt_key)
+//!     # .clock(clock)
+//!     .build()?;
+//! let weather = async |Extension(paid): Extension<PaidBy>| format!("sunny, {}", paid.payer);
+//! let app = Router::new().route("/weather", get(weather).layer(paywall.price("$0.001")));
+//! # use shopping::get as visit;
+//!
+//! let unpaid = visit("/weather").send(&app).await;
+//! assert_eq!(unpaid.status, 402);
+//! assert_eq!(unpaid.terms().offers().next().unwrap().amount.decimal(6), "0.001");
+//!
+//! let paid = visit("/weather").pay(&app).await.send(&app).await;
+//! assert_eq!((paid.status.as_u16(), paid.text()), (200, "sunny, alice"));
+//! assert!(paid.settlement().success);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Inside, [`flow`] is the state machine of one request, without I/O; [`desk`] knows the payments in flight
+//! in this process; [`answer`] is the one table from a situation to status, reason, problem and retry
+//! advice. The tower service around them only carries bytes.
+//!
+//! A handler speaks to the paywall by extensions: it finds [`PaidBy`] in the request, and may put
+//! [`Captured`] or [`RefusePaid`] into its response.
+
+pub mod answer;
+mod body;
+pub mod desk;
+pub mod flow;
+mod headers;
+mod layer;
+mod paywall;
+mod service;
+mod stored;
+
+pub use flow::{Durability, OnDisconnect, PaidBy};
+pub use layer::PriceLayer;
+pub use paywall::{ConfigError, Paywall, PaywallBuilder};
+pub use service::Priced;
+
+use farthing_protocol::Amount;
+
+/// An extension of a handler's response: captures this much, in atomic units, instead of all that is held.
+///
+/// More than is held, or less where the scheme is `exact`, is the handler's error: it is voided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Captured(pub Amount);
+
+/// An extension of a handler's response: refuses to sell to this payer, for the reason given, which the
+/// payer is told. The payment is voided and answered 403.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusePaid(pub String);

@@ -1,0 +1,14 @@
+//! The paywall as a client sees it, on a scripted rail. Every test counts handler runs (H) and captures (L).
+
+// An `unwrap` in a test is an assertion, in what it is built of too; two files are also part of a doc test.
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+mod answers;
+mod binding;
+mod disconnects;
+mod machine;
+mod outcomes;
+mod scripted;
+mod shopping;
+mod web;
+mod wire;
