@@ -1,0 +1,314 @@
+//! The client: drives flows over HTTP.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use farthing_protocol::rail::{Confirmation, PaymentId};
+use farthing_protocol::{Network, Origin, Price};
+use http::{HeaderName, HeaderValue, Method};
+
+use crate::answer::Paid;
+use crate::budget::AssetId;
+use crate::builder::ClientBuilder;
+use crate::error::{ClientError, ConfigError};
+use crate::flow::{Action, Answer, End, Event, Flow, news, plausible};
+use crate::http::{Http, Incoming};
+use crate::journal::{JournalError, Record, Spent};
+use crate::policy::Policy;
+use crate::prepared::Prepared;
+use crate::quote::Quote;
+use crate::request::Request;
+
+/// How long the network may take to say what became of a payment.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An HTTP client that pays. Cheap to clone; clones share budgets, journal and connections.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    policy: Arc<Policy>,
+    http: Http,
+    body_bytes: usize,
+}
+
+impl Client {
+    /// Puts a client together.
+    #[must_use]
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::new()
+    }
+
+    pub(crate) fn new(policy: Arc<Policy>, http: Http, body_bytes: usize) -> Self {
+        Self(Arc::new(Inner { policy, http, body_bytes }))
+    }
+
+    /// A GET request; await it.
+    pub fn get(&self, url: &str) -> RequestBuilder {
+        self.request(Method::GET, url)
+    }
+
+    /// A request; await it, or [`send`](RequestBuilder::send) it.
+    pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
+        RequestBuilder { client: self.clone(), request: Request::new(method, url) }
+    }
+
+    /// What a GET of `url` would cost. Pays nothing.
+    ///
+    /// # Errors
+    /// As [`RequestBuilder::quote`].
+    pub async fn quote(&self, url: &str) -> Result<Quote, ClientError> {
+        self.get(url).quote().await
+    }
+
+    /// Presents a signed payment for its request: the first time, or again. However often it is presented,
+    /// it can be taken once.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn present(&self, prepared: &Prepared) -> Result<Paid, ClientError> {
+        self.answer(Flow::present(self.policy(), prepared.clone())).await
+    }
+
+    /// Presents a signed payment at another URL of the same origin, relative or absolute. An honest server
+    /// refuses it there, because it is signed for one request.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::Request`] for another origin.
+    pub async fn present_at(&self, prepared: &Prepared, url: &str) -> Result<Paid, ClientError> {
+        let request = prepared.request().at(url)?;
+        self.answer(Flow::present_for(self.policy(), prepared.clone(), request)?).await
+    }
+
+    /// Asks the networks about every payment that is still open, and takes or gives back what is reserved
+    /// for it when they know. For after a restart, and for payments with an unknown outcome.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub async fn reconcile(&self) -> Result<Reconciled, JournalError> {
+        let policy = &self.0.policy;
+        let mut reconciled = Reconciled::default();
+        for record in policy.journal.open()? {
+            let confirmation = self.ask(&record).await;
+            policy.journal.advance(&record.id(), news(&confirmation, record.state))?;
+            match confirmation {
+                Confirmation::Taken(_) => reconciled.taken.push(record.id()),
+                Confirmation::NotTaken => reconciled.released.push(record.id()),
+                _ => reconciled.open.push(record.id()),
+            }
+        }
+        Ok(reconciled)
+    }
+
+    /// What was spent in an asset, and what is reserved.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn spent(&self, asset: &AssetId) -> Result<Spent, JournalError> {
+        Spent::of(&*self.0.policy.journal, asset)
+    }
+
+    /// Allows `origin` to name `payee` on `network` from now on, besides the payees it had.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn approve_payee(&self, origin: &str, network: &Network, payee: &str) -> Result<(), ConfigError> {
+        let origin: Origin = origin.parse()?;
+        Ok(self.0.policy.journal.approve(&origin, network, payee)?)
+    }
+
+    fn policy(&self) -> Arc<Policy> {
+        self.0.policy.clone()
+    }
+
+    async fn ask(&self, record: &Record) -> Confirmation {
+        let network = &record.charge.asset.network;
+        match self.0.policy.rails.iter().find(|rail| rail.network() == network) {
+            None => Confirmation::Unproven,
+            Some(rail) => {
+                let status = tokio::time::timeout(STATUS_TIMEOUT, rail.status(&record.payment)).await;
+                plausible(status.unwrap_or(Confirmation::Unproven), record.charge.amount)
+            }
+        }
+    }
+
+    async fn answer(&self, flow: Flow) -> Result<Paid, ClientError> {
+        let (end, incoming) = self.drive(flow).await?;
+        let payment = match end {
+            End::Paid(report) => Some(*report),
+            _ => None,
+        };
+        let incoming = incoming.ok_or(ClientError::OutOfTurn)?;
+        Ok(Paid::new(incoming, payment, self.0.body_bytes))
+    }
+
+    /// Carries out a flow's actions until its end.
+    async fn drive(&self, mut flow: Flow) -> Result<(End, Option<Incoming>), ClientError> {
+        let mut event = Event::Start;
+        let mut last = None;
+        loop {
+            match flow.step(event, unix_now(), random()?) {
+                Action::Done(end) => return (*end).map(|end| (end, last)),
+                Action::Send => (event, last) = self.exchange(&flow, None).await,
+                Action::SendPaid { header } => (event, last) = self.exchange(&flow, Some(&header)).await,
+                Action::Wait(pause) => {
+                    tokio::time::sleep(pause).await;
+                    event = Event::Waited;
+                }
+                Action::AskStatus => {
+                    let prepared = flow.prepared().ok_or(ClientError::OutOfTurn)?;
+                    let status = prepared.0.rail.status(&prepared.0.payment);
+                    let status = tokio::time::timeout(STATUS_TIMEOUT, status).await;
+                    event = Event::Status(status.unwrap_or(Confirmation::Unproven));
+                }
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        flow: &Flow,
+        payment: Option<&crate::PaymentHeader>,
+    ) -> (Event, Option<Incoming>) {
+        let mut incoming = match self.0.http.send(flow.request(), payment).await {
+            Ok(incoming) => incoming,
+            Err(why) => return (Event::Lost { why }, None),
+        };
+        match incoming.body.peek(flow.body_limit(incoming.status)).await {
+            Err(why) => (Event::Lost { why }, None),
+            Ok((body, complete)) => {
+                let headers = incoming.headers.clone();
+                let answer = Answer { status: incoming.status, headers, body, complete };
+                (Event::Answered(answer), Some(incoming))
+            }
+        }
+    }
+}
+
+/// What [`Client::reconcile`] learned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Payments that were taken: their cost is spent.
+    pub taken: Vec<PaymentId>,
+    /// Payments that were not and cannot be taken: their reservation is given back.
+    pub released: Vec<PaymentId>,
+    /// Payments that may still be taken, or that nobody knows about: their reservation stays.
+    pub open: Vec<PaymentId>,
+}
+
+/// A request that is being put together. What is wrong with it comes out when it is sent.
+#[derive(Debug)]
+#[must_use = "nothing is sent before it is awaited"]
+pub struct RequestBuilder {
+    client: Client,
+    request: Result<Request, ClientError>,
+}
+
+impl RequestBuilder {
+    /// Adds a header.
+    pub fn header(self, name: &str, value: &str) -> Self {
+        self.with(|request| {
+            let name = name.parse::<HeaderName>();
+            let name =
+                name.map_err(|_| ClientError::Request { why: "a header's name is not valid".into() })?;
+            let value = HeaderValue::from_str(value);
+            let why = || format!("the value of header `{name}` is not valid");
+            let value = value.map_err(|_| ClientError::Request { why: why() })?;
+            request.add_header(name, value)
+        })
+    }
+
+    /// Sets the body.
+    pub fn body(self, body: impl Into<Bytes>) -> Self {
+        self.with(|request| {
+            request.set_body(body.into());
+            Ok(())
+        })
+    }
+
+    /// Pays at most this, such as `"0.05 XTS"`, in this currency only.
+    pub fn max_price(self, price: &str) -> Self {
+        self.with(|request| {
+            request.allow.max_price = Some(price.parse::<Price>()?);
+            Ok(())
+        })
+    }
+
+    /// Pays at most what `quote` said.
+    pub fn quoted(self, quote: &Quote) -> Self {
+        self.with(|request| {
+            request.allow.quoted = Some(quote.prices());
+            Ok(())
+        })
+    }
+
+    /// Accepts a payment that does not cover the body: whoever gets hold of it may spend it on another body.
+    pub fn allow_unbound_body(self) -> Self {
+        self.with(|request| {
+            request.allow.unbound_body = true;
+            Ok(())
+        })
+    }
+
+    /// Sends the request, and pays for the answer if the budgets allow.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn send(self) -> Result<Paid, ClientError> {
+        let flow = Flow::pay(self.client.policy(), self.request?);
+        self.client.answer(flow).await
+    }
+
+    /// Sends the request without payment, and signs the payment that it asks for; `None` when it is free.
+    /// The payment is reserved and in the journal, and goes nowhere before [`Client::present`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn sign(self) -> Result<Option<Prepared>, ClientError> {
+        let flow = Flow::sign(self.client.policy(), self.request?);
+        match self.client.drive(flow).await?.0 {
+            End::Signed(prepared) => Ok(Some(prepared)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Sends the request without payment, and says what it would cost.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::NotPayable`] for a 402 without terms.
+    pub async fn quote(self) -> Result<Quote, ClientError> {
+        let flow = Flow::quote(self.client.policy(), self.request?);
+        match self.client.drive(flow).await?.0 {
+            End::Quoted(quote) => Ok(quote),
+            _ => Ok(Quote::default()),
+        }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Request) -> Result<(), ClientError>) -> Self {
+        self.request = self.request.and_then(|mut request| change(&mut request).map(|()| request));
+        self
+    }
+}
+
+impl IntoFuture for RequestBuilder {
+    type Output = Result<Paid, ClientError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn random() -> Result<[u8; 32], ClientError> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(|error| ClientError::NoRandomness(error.to_string()))?;
+    Ok(random)
+}

@@ -1,0 +1,255 @@
+//! The payer's flow for one logical request, without I/O: `(event, now, random) -> action`.
+//!
+//! A [`Flow`] is driven by a loop that carries out each [`Action`] and answers it with an [`Event`]; see
+//! [`Client`](crate::Client) for the loop over HTTP. The flow signs at most one payment, writes it into the
+//! journal before it asks for it to be sent, and presents that same payment again while its outcome is
+//! unknown, never another.
+
+mod ask;
+mod present;
+
+pub(crate) use present::{news, plausible};
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use farthing_protocol::rail::Confirmation;
+use http::{HeaderMap, StatusCode};
+
+use crate::error::ClientError;
+use crate::policy::Policy;
+use crate::prepared::{PaymentHeader, Prepared};
+use crate::quote::Quote;
+use crate::report::PaymentReport;
+use crate::request::Request;
+use crate::terms::asks_for_payment;
+
+use ask::{Asked, Asking};
+use present::Presenting;
+
+/// How often a payment with an unknown outcome is presented again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// How often it is sent at most, the first time included.
+    pub tries: u32,
+    /// Seconds after the first time beyond which it is not sent again.
+    pub window: u64,
+    /// The pause before the second time; it doubles from there. A longer `Retry-After` is obeyed.
+    pub pause: Duration,
+}
+
+impl Default for Patience {
+    /// Five times within thirty seconds.
+    fn default() -> Self {
+        Self { tries: 5, window: 30, pause: Duration::from_millis(250) }
+    }
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// Nothing yet. The first event of every flow.
+    Start,
+    /// An answer came.
+    Answered(Answer),
+    /// No answer came, or it broke off before its body was read as far as the flow wants it.
+    Lost {
+        /// For people.
+        why: String,
+    },
+    /// The pause is over.
+    Waited,
+    /// What the network says about the payment.
+    Status(Confirmation),
+}
+
+/// An answer as far as it was read.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body's first bytes, at most [`Flow::body_limit`].
+    pub body: Bytes,
+    /// Whether that is all of the body.
+    pub complete: bool,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Action {
+    /// Send [`Flow::request`] without payment; do not follow redirects.
+    Send,
+    /// Send [`Flow::request`] with this `PAYMENT-SIGNATURE`; do not follow redirects.
+    SendPaid {
+        /// Never to be logged.
+        header: PaymentHeader,
+    },
+    /// Wait.
+    Wait(Duration),
+    /// Ask the network what became of [`Flow::prepared`].
+    AskStatus,
+    /// The end. With [`End::Free`] and [`End::Paid`] the last answer is the answer.
+    Done(Box<Result<End, ClientError>>),
+}
+
+/// How a flow ends well.
+#[derive(Debug)]
+pub enum End {
+    /// The answer was free.
+    Free,
+    /// The answer was paid for, or a payment was sent and given back.
+    Paid(Box<PaymentReport>),
+    /// The payment is signed.
+    Signed(Prepared),
+    /// The price is known.
+    Quoted(Quote),
+}
+
+/// One logical request.
+pub struct Flow {
+    policy: Arc<Policy>,
+    goal: Goal,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goal {
+    Pay,
+    Sign,
+    Quote,
+}
+
+enum Stage {
+    Asking(Box<Asking>),
+    Presenting(Box<Presenting>),
+}
+
+impl Stage {
+    fn asking(request: Request) -> Self {
+        Self::Asking(Box::new(Asking::new(request)))
+    }
+
+    fn presenting(prepared: Prepared, request: Request) -> Self {
+        Self::Presenting(Box::new(Presenting::new(prepared, request)))
+    }
+}
+
+impl Flow {
+    /// Sends `request`, and pays for it if it must.
+    #[must_use]
+    pub fn pay(policy: Arc<Policy>, request: Request) -> Self {
+        Self { policy, goal: Goal::Pay, stage: Stage::asking(request) }
+    }
+
+    /// Sends `request`, and signs a payment for it if it must, without sending that.
+    #[must_use]
+    pub fn sign(policy: Arc<Policy>, request: Request) -> Self {
+        Self { policy, goal: Goal::Sign, stage: Stage::asking(request) }
+    }
+
+    /// Sends `request`, and signs nothing.
+    #[must_use]
+    pub fn quote(policy: Arc<Policy>, request: Request) -> Self {
+        Self { policy, goal: Goal::Quote, stage: Stage::asking(request) }
+    }
+
+    /// Presents a signed payment, for the request it was signed for.
+    #[must_use]
+    pub fn present(policy: Arc<Policy>, prepared: Prepared) -> Self {
+        let request = prepared.request().clone();
+        Self { policy, goal: Goal::Pay, stage: Stage::presenting(prepared, request) }
+    }
+
+    /// Presents a signed payment for another request to the same origin, which an honest server refuses.
+    ///
+    /// # Errors
+    /// [`ClientError::Request`] when it is to another origin: payments never cross.
+    pub fn present_for(
+        policy: Arc<Policy>,
+        prepared: Prepared,
+        request: Request,
+    ) -> Result<Self, ClientError> {
+        if request.origin() != prepared.request().origin() {
+            let why = "a payment is never sent to another origin than the one it was signed for".into();
+            return Err(ClientError::Request { why });
+        }
+        Ok(Self { policy, goal: Goal::Pay, stage: Stage::presenting(prepared, request) })
+    }
+
+    /// Answers `event` with what to do next. `now` is in Unix seconds; `random` must be fresh each time.
+    pub fn step(&mut self, event: Event, now: u64, random: [u8; 32]) -> Action {
+        let asking = match &mut self.stage {
+            Stage::Presenting(presenting) => return presenting.step(&self.policy, event, now),
+            Stage::Asking(asking) => asking,
+        };
+        let terms = match asking.step(&self.policy.limits, event) {
+            Asked::Do(action) => return action,
+            Asked::Terms(terms) => terms,
+        };
+        let request = asking.request();
+        let signed = match self.goal {
+            Goal::Quote => {
+                let quote = Quote::read(&self.policy, request, &terms, now);
+                return done(quote.map(End::Quoted).map_err(ClientError::from));
+            }
+            Goal::Sign | Goal::Pay => self.policy.sign(request, &terms, now, random),
+        };
+        match signed {
+            Err(error) => done(Err(error)),
+            Ok(prepared) if self.goal == Goal::Sign => done(Ok(End::Signed(prepared))),
+            Ok(prepared) => {
+                let request = prepared.request().clone();
+                let mut presenting = Presenting::new(prepared, request);
+                let action = presenting.step(&self.policy, Event::Start, now);
+                self.stage = Stage::Presenting(Box::new(presenting));
+                action
+            }
+        }
+    }
+
+    /// The request to send now.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        match &self.stage {
+            Stage::Asking(asking) => asking.request(),
+            Stage::Presenting(presenting) => presenting.request(),
+        }
+    }
+
+    /// The payment, once there is one.
+    #[must_use]
+    pub fn prepared(&self) -> Option<&Prepared> {
+        match &self.stage {
+            Stage::Asking(_) => None,
+            Stage::Presenting(presenting) => Some(presenting.prepared()),
+        }
+    }
+
+    /// How many bytes of the body of an answer with `status` the flow wants to see.
+    #[must_use]
+    pub fn body_limit(&self, status: StatusCode) -> usize {
+        match &self.stage {
+            Stage::Asking(_) if asks_for_payment(status) => self.policy.limits.json_body_bytes,
+            Stage::Asking(_) => 0,
+            Stage::Presenting(_) => self.policy.receipt_body_bytes,
+        }
+    }
+}
+
+impl fmt::Debug for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flow")
+            .field("goal", &self.goal)
+            .field("request", self.request())
+            .field("prepared", &self.prepared())
+            .finish_non_exhaustive()
+    }
+}
+
+fn done(result: Result<End, ClientError>) -> Action {
+    Action::Done(Box::new(result))
+}

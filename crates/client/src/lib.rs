@@ -1,0 +1,57 @@
+//! The payer's side of x402: an HTTP client that pays for what it asks for, under a budget.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use farthing_client::{Budget, Client};
+//! use farthing_protocol::rail::Pay;
+//!
+//! async fn weather(wallet: Arc<dyn Pay>) -> Result<(), Box<dyn std::error::Error>> {
+//!     let budget = Budget::new("0.05 XTS")?.per_request("0.01 XTS")?.per_host("0.03 XTS")?;
+//!     let client = Client::builder().rail(wallet).budget(budget).build()?;
+//!     let answer = client.get("http://127.0.0.1:4021/weather").await?;
+//!     if let Some(payment) = answer.payment() {
+//!         println!("paid {} to {}", payment.cost(), payment.payee);
+//!     }
+//!     println!("{}", answer.text().await?);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! What it will not do: sign without a [`Budget`] for the asset, sign twice for one request, send a payment
+//! over plain http or to another origin, pay an origin at another payee than before, or take a payment with
+//! an unknown outcome for one that failed. It presents that same payment again, and gives its budget back
+//! only when the network says that it was not taken.
+//!
+//! Read it in this order: [`flow`], the state machine of one request; [`budget`] and [`journal`], what it
+//! decides with; [`Client`], which drives it over HTTP.
+
+mod answer;
+pub mod budget;
+mod builder;
+mod client;
+pub mod error;
+pub mod flow;
+mod http;
+pub mod journal;
+mod policy;
+mod prepared;
+mod quote;
+mod report;
+mod request;
+mod terms;
+mod text;
+
+pub use answer::Paid;
+pub use budget::{AssetId, Budget, BudgetError};
+pub use builder::ClientBuilder;
+pub use client::{Client, Reconciled, RequestBuilder};
+pub use error::{ClientError, ConfigError, Fault, NotPayable, PaymentRefused, Refused, Rule, UnknownPayment};
+pub use flow::{Flow, Patience};
+pub use journal::{Journal, MemoryJournal, Record, Spent, State};
+pub use policy::{MAX_VALIDITY, Policy};
+pub use prepared::{PaymentHeader, Prepared};
+pub use quote::{Quote, QuotedOffer};
+pub use report::{Flag, PaymentReport};
+pub use request::Request;
+pub use terms::Said;

@@ -1,0 +1,133 @@
+//! A payment that is signed, journaled and reserved, ready to be presented.
+
+use std::fmt;
+use std::sync::Arc;
+
+use farthing_protocol::rail::{Pay, PaymentId, SignedPayment};
+use farthing_protocol::{Amount, Network, PublicKey, RequestDigest};
+
+use crate::budget::Charge;
+use crate::request::Request;
+
+/// The value of a payment header. Whoever has it can spend the payment on its request, so it has no
+/// readable `Debug` and is never logged.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PaymentHeader(Arc<str>);
+
+impl PaymentHeader {
+    /// Wraps a header's value.
+    #[must_use]
+    pub fn new(value: String) -> Self {
+        Self(value.into())
+    }
+
+    /// The value, for sending or for storing where only the payer can read.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PaymentHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PaymentHeader(..)")
+    }
+}
+
+/// A signed payment and the request it is for. Its budget is reserved until the network says what became
+/// of it. Cheap to clone; clones are the same payment, and equal ones have the same id.
+#[derive(Clone)]
+pub struct Prepared(pub(crate) Arc<Parts>);
+
+pub(crate) struct Parts {
+    pub(crate) request: Request,
+    pub(crate) rail: Arc<dyn Pay>,
+    pub(crate) payment: SignedPayment,
+    pub(crate) header: PaymentHeader,
+    pub(crate) charge: Charge,
+    pub(crate) payee: String,
+    pub(crate) scale: u8,
+    pub(crate) digest: RequestDigest,
+    pub(crate) receipt_key: Option<PublicKey>,
+}
+
+impl Prepared {
+    /// The payment's name.
+    #[must_use]
+    pub fn id(&self) -> PaymentId {
+        self.0.payment.id
+    }
+
+    /// The request it was signed for.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        &self.0.request
+    }
+
+    /// The request's digest, which is part of what was signed.
+    #[must_use]
+    pub fn digest(&self) -> RequestDigest {
+        self.0.digest
+    }
+
+    /// The most that it can cost, in atomic units.
+    #[must_use]
+    pub fn max_amount(&self) -> Amount {
+        self.0.charge.amount
+    }
+
+    /// The most that it can cost, in whole units: `0.001 XTS`.
+    #[must_use]
+    pub fn price(&self) -> String {
+        format!("{} {}", self.max_amount().decimal(self.0.scale), self.asset())
+    }
+
+    /// The asset, in the network's own words.
+    #[must_use]
+    pub fn asset(&self) -> &str {
+        &self.0.charge.asset.asset
+    }
+
+    /// The network.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.0.charge.asset.network
+    }
+
+    /// Who is paid, in the network's own words.
+    #[must_use]
+    pub fn payee(&self) -> &str {
+        &self.0.payee
+    }
+
+    /// Unix seconds after which it can no longer be authorized.
+    #[must_use]
+    pub fn valid_before(&self) -> u64 {
+        self.0.payment.valid_before
+    }
+
+    /// The header that carries it.
+    #[must_use]
+    pub fn header(&self) -> &PaymentHeader {
+        &self.0.header
+    }
+}
+
+impl PartialEq for Prepared {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl Eq for Prepared {}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared")
+            .field("id", &self.id())
+            .field("request", self.request())
+            .field("price", &self.price())
+            .field("payee", &self.payee())
+            .finish_non_exhaustive()
+    }
+}

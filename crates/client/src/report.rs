@@ -1,0 +1,167 @@
+//! What came of a payment: the settlement, the receipt, and the network's word, put together.
+
+use farthing_protocol::digest::sha256;
+use farthing_protocol::header::{self, PAYMENT_RESPONSE};
+use farthing_protocol::rail::{Confirmation, PaymentId};
+use farthing_protocol::receipt::{self, Receipt, SignedReceipt};
+use farthing_protocol::v2::SettlementResponse;
+use farthing_protocol::{Amount, Limits, Network, json, reason};
+use http::Method;
+
+use crate::flow::Answer;
+use crate::prepared::Prepared;
+use crate::terms::one_value;
+use crate::text::{SHOWN, plain};
+
+/// What a paid answer cost, and what proves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaymentReport {
+    /// The payment.
+    pub id: PaymentId,
+    /// Atomic units that were taken: by the network's word, else by the server's, else the most it can be.
+    pub amount: Amount,
+    /// Atomic units that were signed for.
+    pub max_amount: Amount,
+    /// The asset, in the network's own words.
+    pub asset: String,
+    /// The network.
+    pub network: Network,
+    /// Decimal places of the asset, from the wallet's rail.
+    pub scale: u8,
+    /// Who was paid, in the network's own words.
+    pub payee: String,
+    /// What was signed for, in whole units: `0.001 XTS`.
+    pub price: String,
+    /// What the network says.
+    pub confirmation: Confirmation,
+    /// The seller's receipt, when it is signed with the key that the offer announced and says what happened.
+    pub receipt: Option<Receipt>,
+    /// Whether the payment was settled before it was presented this time: nothing more was charged.
+    pub replayed: bool,
+    /// What is missing or wrong.
+    pub flags: Vec<Flag>,
+}
+
+impl PaymentReport {
+    /// Whether the network itself says that money was taken, and nothing is missing or wrong.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        matches!(self.confirmation, Confirmation::Taken(_)) && self.flags.is_empty()
+    }
+
+    /// What was taken, in whole units: `0.001 XTS`.
+    #[must_use]
+    pub fn cost(&self) -> String {
+        format!("{} {}", self.amount.decimal(self.scale), self.asset)
+    }
+}
+
+/// Something about a paid answer that its payer should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flag {
+    /// The answer does not say what became of the payment.
+    SettlementMissing,
+    /// What the answer says about the payment cannot be believed.
+    SettlementInvalid(String),
+    /// The server says that it took nothing, for this reason.
+    NotSettled(String),
+    /// Something was paid for, and there is no receipt.
+    ReceiptMissing,
+    /// The receipt is not the seller's, or not for this payment, request and answer.
+    ReceiptInvalid(String),
+    /// The receipt is the seller's; the answer's body is too long to compare it.
+    ReceiptUnchecked,
+    /// The network contradicts the server.
+    Contradicted(String),
+}
+
+/// What an answer says about the payment.
+pub(crate) enum Settlement {
+    Missing,
+    Invalid(String),
+    Pending,
+    Failed { reason: Option<String>, response: SettlementResponse },
+    Settled { amount: Amount, response: SettlementResponse },
+}
+
+impl Settlement {
+    /// Reads `PAYMENT-RESPONSE` strictly and compares it with what was signed.
+    pub(crate) fn read(prepared: &Prepared, answer: &Answer, limits: &Limits) -> Self {
+        let invalid = |why: &str| Self::Invalid(why.to_owned());
+        let value = match one_value(&answer.headers, PAYMENT_RESPONSE) {
+            Ok(Some(value)) => value,
+            Ok(None) => return Self::Missing,
+            Err(()) => return invalid("there is more than one PAYMENT-RESPONSE header"),
+        };
+        let response = match header::decode_settlement(value, limits) {
+            Ok(response) => response,
+            Err(error) => return Self::Invalid(plain(&error.to_string(), SHOWN)),
+        };
+        if !response.success {
+            return match response.error_reason.as_deref() {
+                Some(reason::SETTLEMENT_PENDING) => Self::Pending,
+                reason => Self::Failed { reason: reason.map(|text| plain(text, SHOWN)), response },
+            };
+        }
+        let network = prepared.network();
+        if response.network != network.as_str() {
+            return invalid("it settles on another network");
+        }
+        // On farthing ledgers a settlement has the payment's name; other networks have their own.
+        let named = network.namespace() == "farthing";
+        if response.transaction.is_empty() || named && response.transaction != prepared.id().to_string() {
+            return invalid("it settles another payment");
+        }
+        let amount = response.amount.unwrap_or(prepared.max_amount());
+        if amount > prepared.max_amount() {
+            return invalid("it takes more than was signed for");
+        }
+        Self::Settled { amount, response }
+    }
+}
+
+/// The receipt in a settlement, checked against everything the client knows.
+pub(crate) fn check_receipt(
+    prepared: &Prepared,
+    answer: &Answer,
+    settled: Amount,
+    response: &SettlementResponse,
+    limits: &Limits,
+) -> Result<(Receipt, Option<Flag>), Flag> {
+    let invalid = |why: &str| Err(Flag::ReceiptInvalid(why.to_owned()));
+    let (Some(key), Some(signed)) = (&prepared.0.receipt_key, response.extensions.get(receipt::EXTENSION))
+    else {
+        return Err(Flag::ReceiptMissing);
+    };
+    let signed: SignedReceipt = match json::read(signed.get().as_bytes(), limits) {
+        Ok(signed) => signed,
+        Err(error) => return invalid(&plain(&error.to_string(), SHOWN)),
+    };
+    let receipt = match signed.verify(key) {
+        Ok(receipt) => receipt,
+        Err(error) => return invalid(&error.to_string()),
+    };
+    if receipt.payment != prepared.id() {
+        return invalid("it is for another payment");
+    }
+    if receipt.digest != prepared.digest() {
+        return invalid("it is for another request");
+    }
+    if receipt.status != answer.status.as_u16() {
+        return invalid("it is for an answer with another status");
+    }
+    if receipt.amount != settled {
+        return invalid("it is for another amount");
+    }
+    if *prepared.request().method() == Method::HEAD {
+        // The receipt covers the body that GET would have had, or none; neither is here to compare.
+        return Ok((receipt, None));
+    }
+    if !answer.complete {
+        return Ok((receipt, Some(Flag::ReceiptUnchecked)));
+    }
+    if receipt.body != sha256(&answer.body) {
+        return invalid("it is for another body");
+    }
+    Ok((receipt, None))
+}

@@ -1,0 +1,114 @@
+//! A ledger of your own: embedded, closed-loop, with play money.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use farthing_facilitator::LocalFacilitator;
+use farthing_facilitator::http::{self, HttpOptions};
+use farthing_ledger::admin::{Deposit, NewAsset};
+use farthing_ledger::command::Signed;
+use farthing_ledger::{Ledger, Options, keyfile};
+use farthing_protocol::rail::Facilitator;
+use farthing_protocol::{Amount, Price, PublicKey, SecretKey};
+use farthing_rail_native::NativeSettle;
+
+use crate::Error;
+
+/// Decimal places of both assets.
+const SCALE: u8 = 6;
+/// What one payer can hold of each asset: 1,000.000000.
+const PAYER_CAP: Amount = Amount(1_000_000_000);
+
+/// An embedded ledger for one seller, with two assets of scale 6: `USD`, prepaid credit at this seller,
+/// and `XTS`, play money (ISO 4217's code for tests).
+///
+/// Whoever runs a ledger can mint on it: a balance is credit at that operator, and nothing else. So this
+/// one is closed-loop: it pays one seller, has no transfers between payers, and caps what each can hold.
+#[derive(Clone, Debug)]
+pub struct LocalLedger {
+    ledger: Ledger,
+    issuer: SecretKey,
+    facilitator: Arc<LocalFacilitator>,
+}
+
+impl LocalLedger {
+    /// Opens the ledger in `directory`, making it if it is not there. `seller` is the one account that can
+    /// be paid; an existing ledger must have been made for the same.
+    ///
+    /// # Errors
+    /// When the directory is in use, was made otherwise, or cannot be read.
+    pub async fn open(directory: impl AsRef<Path>, seller: PublicKey) -> Result<Self, Error> {
+        let directory = directory.as_ref();
+        let ledger = Ledger::open(directory, Options::closed_loop(seller, PAYER_CAP))?;
+        let issuer = keyfile::load_or_create(directory.join("issuer.key"))?;
+        Self::with(ledger, issuer).await
+    }
+
+    /// A ledger in memory, gone with the process: for tests.
+    ///
+    /// # Errors
+    /// When there is no randomness for its keys.
+    pub async fn memory(seller: PublicKey) -> Result<Self, Error> {
+        let key = SecretKey::from_seed(random()?);
+        let ledger = Ledger::memory(key, Options::closed_loop(seller, PAYER_CAP))?;
+        Self::with(ledger, SecretKey::from_seed(random()?)).await
+    }
+
+    /// Wraps a ledger, registering both assets with `issuer` unless they are there.
+    ///
+    /// # Errors
+    /// When an asset of the same code was registered otherwise.
+    pub async fn with(ledger: Ledger, issuer: SecretKey) -> Result<Self, Error> {
+        for code in ["USD", "XTS"] {
+            let code = code.parse().map_err(|_| Error::Config("asset code".into()))?;
+            ledger.register(NewAsset { code, scale: SCALE, issuer: issuer.public() }).await?;
+        }
+        let rail = NativeSettle::new(ledger.clone()).await?;
+        let facilitator = Arc::new(LocalFacilitator::new(vec![Arc::new(rail)]).map_err(|e| Error::Config(e.to_string()))?);
+        Ok(Self { ledger, issuer, facilitator })
+    }
+
+    /// The facilitator of this ledger, in process.
+    pub fn facilitator(&self) -> Arc<dyn Facilitator> {
+        self.facilitator.clone()
+    }
+
+    /// The facilitator over HTTP, to be nested in an axum router: clients read the ledger's signed terms
+    /// and the status of payments there, other servers settle.
+    pub fn service(&self, options: HttpOptions) -> axum::Router {
+        http::service(self.facilitator.as_ref().clone(), options)
+    }
+
+    /// Issues money to an account, such as `"1.00 XTS"`, and returns it in atomic units.
+    ///
+    /// # Errors
+    /// When the amount is not one, or the account would hold more than the cap.
+    pub async fn deposit(&self, account: PublicKey, amount: &str) -> Result<Amount, Error> {
+        let price: Price = amount.parse().map_err(|e| Error::Config(format!("{amount:?}: {e}")))?;
+        let asset = price.currency().parse().map_err(|e| Error::Config(format!("{amount:?}: {e}")))?;
+        let amount = price.to_atomic(SCALE).map_err(|e| Error::Config(e.to_string()))?;
+        let deposit = Deposit { asset, account, amount, reference: random()? };
+        self.ledger.deposit(Signed::<Deposit>::sign(&self.ledger.id(), deposit, &self.issuer)).await?;
+        Ok(amount)
+    }
+
+    /// What an account may spend, in atomic units.
+    ///
+    /// # Errors
+    /// When the ledger is not available, or has no such asset.
+    pub async fn balance(&self, account: PublicKey, asset: &str) -> Result<Amount, Error> {
+        let asset = asset.parse().map_err(|e| Error::Config(format!("{asset:?}: {e}")))?;
+        Ok(self.ledger.balance(account, asset).await?)
+    }
+
+    /// The ledger itself.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+}
+
+fn random() -> Result<[u8; 32], Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|e| Error::Config(format!("no randomness: {e}")))?;
+    Ok(bytes)
+}

@@ -1,0 +1,128 @@
+//! Pay per request over HTTP.
+//!
+//! One dependency for users: [`paywall`] charges for axum routes, [`Client`] pays for requests under a
+//! [`Budget`], [`LocalLedger`] settles both with no blockchain, no account and no configuration.
+
+#[cfg(feature = "facilitator")]
+mod ledger;
+
+use std::sync::Arc;
+
+use farthing_protocol::rail::Facilitator;
+use farthing_protocol::{Origin, PublicKey, SecretKey};
+
+pub use farthing_facilitator as facilitator;
+pub use farthing_protocol as protocol;
+pub use farthing_rail_native as native;
+
+#[cfg(feature = "client")]
+pub use farthing_client::{self as client, Budget, Client};
+#[cfg(feature = "facilitator")]
+pub use farthing_ledger::{self, Ledger, Options, keyfile};
+#[cfg(feature = "server")]
+pub use farthing_server::{self as server, Paywall};
+#[cfg(feature = "facilitator")]
+pub use ledger::LocalLedger;
+
+/// Why something could not be set up. Nothing was charged.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A value in the configuration is not what it should be.
+    #[error("configuration: {0}")]
+    Config(String),
+    /// The ledger's directory cannot be opened.
+    #[cfg(feature = "facilitator")]
+    #[error(transparent)]
+    Open(#[from] farthing_ledger::engine::OpenError),
+    /// A key file cannot be used.
+    #[cfg(feature = "facilitator")]
+    #[error(transparent)]
+    Key(#[from] keyfile::KeyFileError),
+    /// The ledger's storage cannot be read.
+    #[cfg(feature = "facilitator")]
+    #[error(transparent)]
+    Storage(#[from] farthing_ledger::engine::StorageError),
+    /// The ledger refused or is not available.
+    #[cfg(feature = "facilitator")]
+    #[error(transparent)]
+    Ledger(#[from] farthing_ledger::LedgerError),
+    /// The facilitator cannot be used.
+    #[error(transparent)]
+    Facilitator(#[from] farthing_protocol::rail::FacilitatorError),
+    /// The wallet cannot pay there.
+    #[error(transparent)]
+    Connect(#[from] native::pay::ConnectError),
+    /// The operating system refused.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// A paywall that sells on the farthing ledger behind `facilitator`: `auth-capture` is offered first, then
+/// `exact`.
+///
+/// `origin` is where clients reach this server (`https://api.example.com`), never the Host header. `payee`
+/// is the account that is credited, and its key can stay offline. `authorizer` is the hot key that captures,
+/// voids and refunds, and can do nothing else; the key that signs receipts is derived from it.
+///
+/// # Errors
+/// When the origin is not one, or the facilitator settles on no farthing ledger.
+#[cfg(feature = "server")]
+pub async fn paywall(
+    origin: &str,
+    payee: PublicKey,
+    authorizer: SecretKey,
+    facilitator: Arc<dyn Facilitator>,
+) -> Result<Paywall, Error> {
+    let config = |e: &dyn std::fmt::Display| Error::Config(e.to_string());
+    let origin: Origin = origin.parse().map_err(|e| config(&e))?;
+    let receipts = authorizer.derive("receipt");
+    let mut builder = Paywall::builder(origin).facilitator(facilitator.clone()).receipt_key(receipts);
+    for rail in rails(payee, &authorizer, facilitator.as_ref()).await? {
+        builder = builder.rail(rail);
+    }
+    builder.build().map_err(|e| config(&e))
+}
+
+/// The native rails that `facilitator` settles, for a [`Paywall`] that is built by hand.
+///
+/// # Errors
+/// When the facilitator cannot be reached, or settles on no farthing ledger.
+#[cfg(feature = "server")]
+pub async fn rails(
+    payee: PublicKey,
+    authorizer: &SecretKey,
+    facilitator: &dyn Facilitator,
+) -> Result<Vec<Arc<native::NativeOffer>>, Error> {
+    use farthing_ledger::{LedgerId, terms::Scheme};
+    let supported = facilitator.supported().await?;
+    let mut rails = Vec::new();
+    for scheme in [Scheme::AuthCapture, Scheme::Exact] {
+        for kind in supported.kinds.iter().filter(|k| k.x402_version == 2 && k.scheme == scheme.name()) {
+            let Ok(network) = kind.network.parse::<farthing_protocol::Network>() else { continue };
+            if LedgerId::of_network(&network).is_none() {
+                continue;
+            }
+            let terms = kind.extra.clone().map(serde_json::Value::Object).unwrap_or_default();
+            let terms = serde_json::from_value(terms)
+                .map_err(|e| Error::Config(format!("the terms of {network} cannot be read: {e}")))?;
+            let rail = native::NativeOffer::new(scheme, &network, terms, payee, authorizer.clone())
+                .map_err(|e| Error::Config(format!("the terms of {network}: {e}")))?;
+            rails.push(Arc::new(rail));
+        }
+    }
+    if rails.is_empty() {
+        return Err(Error::Config("the facilitator settles on no farthing ledger".into()));
+    }
+    Ok(rails)
+}
+
+/// A wallet that pays with `key` on the ledger whose facilitator listens at `url`.
+///
+/// # Errors
+/// When nothing there settles on a farthing ledger whose signed terms can be believed.
+#[cfg(feature = "client")]
+pub async fn wallet(url: &str, key: SecretKey) -> Result<Arc<native::NativePay>, Error> {
+    let remote = farthing_facilitator::RemoteFacilitator::builder(url).build();
+    let remote = remote.map_err(|e| Error::Config(e.to_string()))?;
+    Ok(Arc::new(native::NativePay::connect(Arc::new(remote), None, key).await?))
+}

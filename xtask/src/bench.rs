@@ -1,0 +1,31 @@
+//! `cargo xtask bench`: the measurements behind the design decisions.
+
+use crate::step::{self, Fallible};
+use crate::workspace;
+
+/// Measures on this machine what the design decisions rest on.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Bench {
+    /// Compares embedded storage engines on the ledger's own row shapes.
+    ///
+    /// The bench is a crate of its own outside the workspace, so that the engines that were not chosen never enter
+    /// the dependency tree of farthing.
+    Engines {
+        /// Passed to the bench as they are; its `src/main.rs` names them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+/// # Errors
+/// When the bench cannot be built or fails.
+pub(crate) fn run(bench: &Bench) -> Fallible {
+    let root = workspace::root()?;
+    match bench {
+        Bench::Engines { arguments } => step::run(
+            step::cargo(&root)
+                .args(["run", "--release", "--manifest-path", "xtask/engine-bench/Cargo.toml", "--"])
+                .args(arguments),
+        ),
+    }
+}

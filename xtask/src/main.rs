@@ -1,0 +1,64 @@
+//! One place for the set-up, tests, checks and benches of this workspace.
+//!
+//! `cargo xtask test` runs everything, `cargo xtask lint` holds the house rules, `cargo xtask bench` measures.
+//! Each command is one module; [`step`] starts programs and [`workspace`] knows where things are.
+
+mod bench;
+mod ignores;
+mod lengths;
+mod licences;
+mod lint;
+mod parts;
+mod sans_io;
+mod sources;
+mod spdx;
+mod step;
+mod tally;
+mod test;
+mod versions;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Sets up, tests, checks and measures the farthing workspace.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask", disable_help_subcommand = true, max_term_width = 100)]
+struct Xtask {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    Test(test::Args),
+    Lint(lint::Args),
+    #[command(subcommand)]
+    Bench(bench::Bench),
+}
+
+fn main() -> ExitCode {
+    let result = match Xtask::parse().task {
+        Task::Test(args) => test::run(&args),
+        Task::Lint(args) => lint::run(&args),
+        Task::Bench(bench) => bench::run(&bench),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\ncargo xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Xtask;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Xtask::command().debug_assert();
+    }
+}

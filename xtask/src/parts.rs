@@ -1,0 +1,134 @@
+//! The outside parts that the tests need, how to see that one is there, and how to install it.
+//!
+//! A new need is one more row of [`PARTS`]. cargo, a linker and a C compiler are not in the list: without them this
+//! program could not have been built.
+
+use crate::step::{self, Fallible};
+use std::process::Command;
+
+/// One program or service that some tests need and cargo does not bring.
+#[derive(Debug)]
+struct Part {
+    /// What it is called.
+    name: &'static str,
+    /// Which tests need it.
+    needed_for: &'static str,
+    /// A program and its arguments that succeed when the part is there.
+    check: &'static [&'static str],
+    /// The Debian packages that bring it.
+    apt: &'static [&'static str],
+}
+
+const PARTS: &[Part] = &[
+    Part {
+        name: "curl",
+        needed_for: "the README's curl lines",
+        check: &["curl", "--version"],
+        apt: &["curl"],
+    },
+    Part {
+        name: "python3",
+        needed_for: "reading the golden vectors in a second language",
+        check: &["python3", "--version"],
+        apt: &["python3"],
+    },
+];
+
+/// Makes every part present, installing what is missing with apt.
+///
+/// # Errors
+/// When a part is missing and cannot be installed; the text says which ones, what for, and what to type.
+pub(crate) fn set_up() -> Fallible {
+    step::heading("parts");
+    let mut missing = Vec::new();
+    for part in PARTS {
+        let found = part.is_there() || part.install();
+        println!("{:<8} {}", part.name, if found { "there" } else { "MISSING" });
+        if !found {
+            missing.push(part);
+        }
+    }
+    if missing.is_empty() { Ok(()) } else { Err(explain(&missing)) }
+}
+
+impl Part {
+    fn is_there(&self) -> bool {
+        let [program, args @ ..] = self.check else { return false };
+        step::succeeds(Command::new(program).args(args))
+    }
+
+    /// Tries to install the part; true when it is there afterwards.
+    fn install(&self) -> bool {
+        if !step::succeeds(Command::new("apt-get").arg("--version")) {
+            return false;
+        }
+        println!("{} is missing (for {}), installing it with apt", self.name, self.needed_for);
+        // Package lists may be absent or stale on a fresh machine; when updating fails, the install says the rest.
+        let install = ["install", "--yes", "--no-install-recommends"];
+        for command in [apt_get().arg("update"), apt_get().args(install).args(self.apt)] {
+            if let Err(failure) = step::run(command) {
+                println!("{failure}");
+            }
+        }
+        self.is_there()
+    }
+}
+
+/// apt-get that asks nothing, through sudo when we are not root and sudo needs no password.
+fn apt_get() -> Command {
+    let is_root = step::read(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    let mut command = if is_root {
+        Command::new("apt-get")
+    } else {
+        let mut sudo = Command::new("sudo");
+        sudo.args(["-n", "apt-get"]);
+        sudo
+    };
+    command.env("DEBIAN_FRONTEND", "noninteractive").stdin(std::process::Stdio::null());
+    command
+}
+
+fn explain(missing: &[&Part]) -> String {
+    let mut text = String::from("the tests need parts that are missing and could not be installed:\n");
+    for part in missing {
+        text += &format!("  {} (for {})\n", part.name, part.needed_for);
+    }
+    let packages: Vec<_> = missing.iter().flat_map(|part| part.apt).copied().collect();
+    text + &format!("on Debian or Ubuntu: sudo apt-get install {}", packages.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PARTS, Part, explain};
+
+    #[test]
+    fn every_part_says_how_to_see_it_and_how_to_get_it() {
+        for part in PARTS {
+            assert!(
+                !part.check.is_empty() && !part.apt.is_empty() && !part.needed_for.is_empty(),
+                "{part:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_program_that_runs_is_there_and_one_that_does_not_is_missing() {
+        let part = |check| Part { name: "x", needed_for: "y", check, apt: &["z"] };
+        assert!(part(&["true"]).is_there());
+        assert!(!part(&["false"]).is_there());
+        assert!(!part(&["no-such-program-anywhere"]).is_there());
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_its_reason_and_the_line_to_type() {
+        let part = Part {
+            name: "curl",
+            needed_for: "the demo",
+            check: &["false"],
+            apt: &["curl", "ca-certificates"],
+        };
+        let text = explain(&[&part]);
+        assert!(text.contains("curl (for the demo)"));
+        assert!(text.ends_with("sudo apt-get install curl ca-certificates"));
+    }
+}
