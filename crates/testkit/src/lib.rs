@@ -1,1 +1,12 @@
-//! What tests share.
+//! What farthing's tests share: a seller, a payer and a ledger on loopback, and the oracles that count.
+//!
+//! A test asks a [`World`] for payments and sends them as it likes. What happened is read from three
+//! oracles, never from status codes alone: H, how often a handler ran; L, how many payments were captured;
+//! B, what accounts hold.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a broken test world must panic where it breaks")]
+
+mod exchange;
+mod world;
+
+pub use exchange::{Reply, exchange, request};
+pub use world::{Counter, SELLER, TestClock, World, key};
