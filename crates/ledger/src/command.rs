@@ -39,7 +39,12 @@ impl Authorize {
     ///
     /// # Errors
     /// [`LayoutError`] names what is wrong with the bytes, or that the tenant's name is longer than 256 bytes.
-    pub fn read(signed: Vec<u8>, signature: Signature, owner: Owner, tenant: Tenant) -> Result<Self, LayoutError> {
+    pub fn read(
+        signed: Vec<u8>,
+        signature: Signature,
+        owner: Owner,
+        tenant: Tenant,
+    ) -> Result<Self, LayoutError> {
         if tenant.0.len() > MAX_TENANT {
             let len = u32::try_from(tenant.0.len()).unwrap_or(u32::MAX);
             return Err(LayoutError::Long { len, limit: MAX_TENANT });
@@ -63,13 +68,15 @@ impl Authorize {
     /// # Errors
     /// [`Refusal::Signature`].
     pub fn check(self) -> Result<Checked<Self>, Refusal> {
-        signature::verify(&self.terms.signer, &self.signed, &self.signature).map_err(|_| Refusal::Signature)?;
+        signature::verify(&self.terms.signer, &self.signed, &self.signature)
+            .map_err(|_| Refusal::Signature)?;
         Ok(Checked(self))
     }
 
     /// Checks many at once, which costs less than half each, with the same verdicts.
     pub fn check_all(commands: Vec<Self>) -> Vec<Result<Checked<Self>, Refusal>> {
-        let items: Vec<_> = commands.iter().map(|c| (c.terms.signer, c.signed.as_slice(), c.signature)).collect();
+        let items: Vec<_> =
+            commands.iter().map(|c| (c.terms.signer, c.signed.as_slice(), c.signature)).collect();
         let verdicts = signature::verify_batch(&items);
         let judge = |(c, v): (Self, Result<(), _>)| v.map(|()| Checked(c)).map_err(|_| Refusal::Signature);
         commands.into_iter().zip(verdicts).map(judge).collect()
@@ -164,7 +171,12 @@ macro_rules! signed {
             }
 
             /// As received from `signer`.
-            pub fn new(ledger: &LedgerId, command: $command, signer: PublicKey, signature: Signature) -> Self {
+            pub fn new(
+                ledger: &LedgerId,
+                command: $command,
+                signer: PublicKey,
+                signature: Signature,
+            ) -> Self {
                 Self { signed: command.encode(ledger), command, signature, signer }
             }
 
@@ -173,7 +185,8 @@ macro_rules! signed {
             /// # Errors
             /// [`Refusal::Signature`].
             pub fn check(self) -> Result<Checked<Self>, Refusal> {
-                signature::verify(&self.signer, &self.signed, &self.signature).map_err(|_| Refusal::Signature)?;
+                signature::verify(&self.signer, &self.signed, &self.signature)
+                    .map_err(|_| Refusal::Signature)?;
                 Ok(Checked(self))
             }
         }
@@ -208,7 +221,7 @@ pub enum Reply {
     /// Done; nothing more to say.
     Done,
     /// The first settlement.
-    Authorized(AuthorizeReply),
+    Authorized(Box<AuthorizeReply>),
     /// One result for each operation, in their order.
     Operated(Vec<Result<Payment, Refusal>>),
     /// The holds that ended now.

@@ -131,10 +131,10 @@ impl Book {
     pub(crate) fn read(from: &mut Reader<'_>) -> Result<Self, LayoutError> {
         let kind = from.u8()?;
         let key = from.fixed::<32>()?;
-        match (kind, key) {
-            (1, key) => Ok(Self::Account(PublicKey(key))),
-            (2, [0, ..]) => Ok(Self::Held),
-            (3, [0, ..]) => Ok(Self::Issued),
+        match (kind, key == [0; 32]) {
+            (1, _) => Ok(Self::Account(PublicKey(key))),
+            (2, true) => Ok(Self::Held),
+            (3, true) => Ok(Self::Issued),
             _ => Err(LayoutError::Value { field: "book" }),
         }
     }

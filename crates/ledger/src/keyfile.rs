@@ -11,7 +11,9 @@ use farthing_protocol::SecretKey;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// Others could read it.
-    #[error("{path} can be read by others (mode {mode:o}): run chmod 600 on it, and replace the key if it leaked")]
+    #[error(
+        "{path} can be read by others (mode {mode:o}): run chmod 600 on it, and replace the key if it leaked"
+    )]
     Permissions {
         /// The file.
         path: PathBuf,
@@ -68,7 +70,8 @@ fn create(path: &Path) -> Result<SecretKey, KeyFileError> {
     getrandom::fill(&mut seed).map_err(KeyFileError::Random)?;
     let key = SecretKey::from_seed(seed);
     let temporary = directory.join(format!(".{}.key", key.public()));
-    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary).map_err(io)?;
+    let mut file =
+        OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary).map_err(io)?;
     let written = writeln!(file, "{}", hex::encode(seed)).and_then(|()| file.sync_all());
     let linked = written.and_then(|()| fs::hard_link(&temporary, path));
     let _ = fs::remove_file(&temporary);

@@ -3,9 +3,9 @@
 //! Each operation is encoded by itself; the signature covers the count and the hash of all of them, so
 //! that a server signs once for a group of captures.
 
+use farthing_protocol::Amount;
 use farthing_protocol::layout::{LayoutError, Reader, Writer};
 use farthing_protocol::rail::PaymentId;
-use farthing_protocol::Amount;
 use sha2::{Digest, Sha256};
 
 use crate::identity::LedgerId;

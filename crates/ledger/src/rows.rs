@@ -113,7 +113,11 @@ impl Payment {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let out = Writer::bare().u8(self.state.code()).u128(self.captured.0).u128(self.refunded.0);
         let out = out.u16(self.fee_bps).fixed(&self.owner).u64(self.epoch).u64(self.lease_until);
-        out.var(self.tenant.as_bytes()).u64(self.changed_at).u64(self.ended_at).var(&self.terms.encode()).finish()
+        out.var(self.tenant.as_bytes())
+            .u64(self.changed_at)
+            .u64(self.ended_at)
+            .var(&self.terms.encode())
+            .finish()
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, LayoutError> {
@@ -288,4 +292,161 @@ pub(crate) fn decode_asset(code: &AssetCode, bytes: &[u8]) -> Result<NewAsset, L
     let asset = NewAsset { code: *code, scale: from.u8()?, issuer: PublicKey(from.fixed()?) };
     from.finish()?;
     Ok(asset)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::array::{uniform16, uniform32};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::terms::{FeeTerms, Scheme, TermsFlow};
+    use farthing_protocol::{Binding, RequestDigest};
+
+    fn key() -> impl Strategy<Value = PublicKey> {
+        uniform32(any::<u8>()).prop_map(PublicKey)
+    }
+
+    fn account_keys() -> impl Strategy<Value = AccountKeys> {
+        let scope = prop_oneof![Just(Scope::Pay), Just(Scope::Full)];
+        let one =
+            (key(), scope, any::<u64>()).prop_map(|(key, scope, expiry)| AccountKey { key, scope, expiry });
+        (any::<u64>(), vec(one, 0..5)).prop_map(|(sequence, keys)| AccountKeys { sequence, keys })
+    }
+
+    fn terms(nonce: [u8; 32]) -> Terms {
+        let key = PublicKey([3; 32]);
+        Terms {
+            ledger: LedgerId([1; 16]),
+            scheme: Scheme::AuthCapture,
+            flow: TermsFlow::Escrow,
+            payer: key,
+            signer: key,
+            payee: key,
+            receiver_authorizer: key,
+            asset: "XTS".parse().unwrap(),
+            max_amount: Amount(9),
+            valid_after: 0,
+            valid_before: 300,
+            capture_deadline: 900,
+            refund_deadline: 0,
+            fee: FeeTerms::default(),
+            mandate: [0; 32],
+            nonce,
+            binding: Binding::Body,
+            digest: RequestDigest([7; 32]),
+        }
+    }
+
+    fn payment() -> impl Strategy<Value = Payment> {
+        let state = (1..=4_u8).prop_map(|code| PaymentState::of_code(code).unwrap());
+        let counts = (any::<u128>(), any::<u128>(), any::<u16>());
+        let times = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
+        let ids = (uniform16(any::<u8>()), uniform32(any::<u8>()));
+        (state, counts, times, ids, "\\PC{0,60}").prop_map(
+            |(state, counts, times, (owner, nonce), tenant)| Payment {
+                terms: terms(nonce),
+                state,
+                captured: Amount(counts.0),
+                refunded: Amount(counts.1),
+                fee_bps: counts.2,
+                owner,
+                epoch: times.0,
+                lease_until: times.1,
+                tenant,
+                changed_at: times.2,
+                ended_at: times.3,
+            },
+        )
+    }
+
+    fn genesis() -> impl Strategy<Value = Genesis> {
+        let cap = any::<u128>().prop_map(Amount);
+        let closed = (key(), cap).prop_map(|(seller, payer_cap)| Mode::ClosedLoop { seller, payer_cap });
+        let mode = prop_oneof![Just(Mode::Open), closed];
+        (key(), mode, any::<u16>(), key(), any::<u64>()).prop_map(
+            |(key, mode, fee_bps, fee_recipient, created_at)| Genesis {
+                key,
+                mode,
+                fee_bps,
+                fee_recipient,
+                created_at,
+            },
+        )
+    }
+
+    /// Whatever decodes is the one encoding of what it means.
+    fn read_all(bytes: &[u8]) {
+        let code = "XTS".parse().unwrap();
+        let again = [
+            AccountKeys::decode(bytes).map(|x| x.encode()),
+            Payment::decode(bytes).map(|x| x.encode()),
+            Genesis::decode(bytes).map(|x| x.encode()),
+            decode_asset(&code, bytes).map(|x| encode_asset(&x)),
+        ];
+        for encoded in again.into_iter().flatten() {
+            assert_eq!(encoded, bytes);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn rows_decode_to_what_was_encoded(
+            keys in account_keys(), payment in payment(), genesis in genesis(), scale in any::<u8>(), issuer in key(),
+        ) {
+            let asset = NewAsset { code: "XTS".parse().unwrap(), scale, issuer };
+            prop_assert_eq!(AccountKeys::decode(&keys.encode()), Ok(keys));
+            prop_assert_eq!(Payment::decode(&payment.encode()), Ok(payment));
+            prop_assert_eq!(Genesis::decode(&genesis.encode()), Ok(genesis));
+            prop_assert_eq!(decode_asset(&asset.code, &encode_asset(&asset)), Ok(asset));
+        }
+
+        #[test]
+        fn no_bytes_make_a_row_panic(bytes in vec(any::<u8>(), 0..500)) {
+            read_all(&bytes);
+        }
+
+        #[test]
+        fn damaged_rows_are_refused_or_mean_what_they_say(
+            keys in account_keys(), payment in payment(), genesis in genesis(), at in any::<usize>(), byte in any::<u8>(),
+        ) {
+            for valid in [keys.encode(), payment.encode(), genesis.encode()] {
+                let at = at % valid.len();
+                let mut changed = valid.clone();
+                changed[at] = byte;
+                read_all(&changed);
+                read_all(&valid[..at]);
+                read_all(&[&valid[..], &[byte]].concat());
+            }
+        }
+    }
+
+    #[test]
+    fn a_payment_is_never_stored_as_absent() {
+        let absent = [0; 300];
+        assert_eq!(Payment::decode(&absent), Err(LayoutError::Value { field: "state" }));
+    }
+
+    #[test]
+    fn what_is_left_of_a_hold_is_the_maximum_less_what_was_captured() {
+        let mut held = Payment {
+            terms: terms([0; 32]),
+            state: PaymentState::Held,
+            captured: Amount(4),
+            refunded: Amount::ZERO,
+            fee_bps: 0,
+            owner: [0; 16],
+            epoch: 1,
+            lease_until: 0,
+            tenant: String::new(),
+            changed_at: 0,
+            ended_at: 0,
+        };
+        assert_eq!(held.held(), Amount(5));
+        held.state = PaymentState::Captured;
+        assert_eq!(held.held(), Amount::ZERO);
+    }
 }

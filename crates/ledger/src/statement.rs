@@ -37,7 +37,9 @@ impl PaymentState {
     }
 
     pub(crate) fn of_code(code: u8) -> Option<Self> {
-        [Self::Absent, Self::Held, Self::Captured, Self::Voided, Self::Reclaimed].into_iter().find(|s| s.code() == code)
+        [Self::Absent, Self::Held, Self::Captured, Self::Voided, Self::Reclaimed]
+            .into_iter()
+            .find(|s| s.code() == code)
     }
 }
 
@@ -87,7 +89,15 @@ impl Statement {
     ) -> Self {
         let key = ledger.public();
         let bytes = Self::bytes(&LedgerId::of(&key), payment, state, amount, refunded, as_of);
-        Self { payment: payment.to_string(), state, amount, refunded, as_of, key, signature: ledger.sign(&bytes) }
+        Self {
+            payment: payment.to_string(),
+            state,
+            amount,
+            refunded,
+            as_of,
+            key,
+            signature: ledger.sign(&bytes),
+        }
     }
 
     /// Checks that `ledger` said this about `payment`.

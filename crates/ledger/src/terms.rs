@@ -107,7 +107,8 @@ impl Terms {
             TermsFlow::Charge => 2,
         };
         let out = Writer::new(DOMAIN, VERSION).fixed(&self.ledger.0).u8(scheme).u8(flow).fixed(&self.payer.0);
-        let out = out.u8(ED25519).fixed(&self.signer.0).fixed(&self.payee.0).fixed(&self.receiver_authorizer.0);
+        let out =
+            out.u8(ED25519).fixed(&self.signer.0).fixed(&self.payee.0).fixed(&self.receiver_authorizer.0);
         let out = self.asset.write(out).u128(self.max_amount.0);
         let out = out.u64(self.valid_after).u64(self.valid_before);
         let out = out.u64(self.capture_deadline).u64(self.refund_deadline);

@@ -17,7 +17,11 @@ fn evidence<T>(command: &Signed<T>) -> Evidence {
 }
 
 /// Registers an asset once; the same registration again changes nothing.
-pub(super) fn asset<R: Rows>(context: &Context, rows: &mut R, command: &Signed<NewAsset>) -> Judged<R::Error> {
+pub(super) fn asset<R: Rows>(
+    context: &Context,
+    rows: &mut R,
+    command: &Signed<NewAsset>,
+) -> Judged<R::Error> {
     ensure!(command.signer == context.genesis.key, Refusal::UnauthorizedSigner);
     ensure!(command.command.scale <= 30, Refusal::Amount);
     if let Some(known) = rows.asset(&command.command.code)? {
@@ -29,7 +33,11 @@ pub(super) fn asset<R: Rows>(context: &Context, rows: &mut R, command: &Signed<N
 }
 
 /// Issues money to an account; the same reference again changes nothing.
-pub(super) fn deposit<R: Rows>(context: &Context, rows: &mut R, command: &Signed<Deposit>) -> Judged<R::Error> {
+pub(super) fn deposit<R: Rows>(
+    context: &Context,
+    rows: &mut R,
+    command: &Signed<Deposit>,
+) -> Judged<R::Error> {
     let deposit = &command.command;
     let Some(asset) = rows.asset(&deposit.asset)? else {
         return Ok(Err(Refusal::UnknownAsset));
@@ -56,7 +64,11 @@ pub(super) fn deposit<R: Rows>(context: &Context, rows: &mut R, command: &Signed
 }
 
 /// Adds, replaces or removes one key of an account.
-pub(super) fn keys<R: Rows>(context: &Context, rows: &mut R, command: &Signed<KeyChange>) -> Judged<R::Error> {
+pub(super) fn keys<R: Rows>(
+    context: &Context,
+    rows: &mut R,
+    command: &Signed<KeyChange>,
+) -> Judged<R::Error> {
     let change = &command.command;
     let mut keys = rows.keys(&change.account)?.unwrap_or_else(|| AccountKeys::opening(&change.account));
     let may = keys.scope(&command.signer, context.now) == Some(Scope::Full);

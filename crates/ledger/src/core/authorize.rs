@@ -3,7 +3,9 @@
 use farthing_protocol::rail::PaymentId;
 use farthing_protocol::{Amount, Binding};
 
-use super::{Applied, Context, Judged, MAX_HOLD, MAX_RECORD, MAX_WINDOW, Rows, SKEW, accept, capture_postings};
+use super::{
+    Applied, Context, Judged, MAX_HOLD, MAX_RECORD, MAX_WINDOW, Rows, SKEW, accept, capture_postings,
+};
 use super::{ensure, post, transfer};
 use crate::command::{Authorize, AuthorizeReply, Charge, Refusal, Reply, Standing, units};
 use crate::entry::{Event, Evidence};
@@ -24,12 +26,13 @@ pub(super) fn authorize<R: Rows>(context: &Context, rows: &mut R, command: &Auth
 
     let payment = new_payment(context, command, PaymentState::Held);
     let amount = payment.terms.max_amount.0 as i128;
-    let postings = transfer(Book::Account(payment.terms.payer), Book::Held, payment.terms.asset, amount).to_vec();
+    let postings =
+        transfer(Book::Account(payment.terms.payer), Book::Held, payment.terms.asset, amount).to_vec();
     post(rows, &postings)?;
     rows.put_payment(&command.id, &payment);
     rows.put_replay(&payment.terms.payer, &payment.terms.nonce, &command.id);
     let standing = Standing::Owner { takeover: false };
-    let reply = Reply::Authorized(AuthorizeReply { payment, standing });
+    let reply = authorized(payment, standing);
     Ok(Ok(Applied::entry(reply, Event::Authorize(evidence(command)), postings)))
 }
 
@@ -62,7 +65,7 @@ pub(super) fn charge<R: Rows>(context: &Context, rows: &mut R, command: &Charge)
         rows.put_answer(&authorize.id, answer);
     }
     let standing = Standing::Ended(command.answer.clone());
-    let reply = Reply::Authorized(AuthorizeReply { payment, standing });
+    let reply = authorized(payment, standing);
     let event = Event::Charge(evidence(authorize), *operation, command.signature);
     Ok(Ok(Applied::entry(reply, event, postings)))
 }
@@ -76,14 +79,15 @@ fn present_again<R: Rows>(
 ) -> Judged<R::Error> {
     if payment.state != PaymentState::Held {
         let mine = payment.tenant == command.tenant.0;
-        let answer = if mine && context.now <= payment.answer_kept_until() { rows.answer(&command.id)? } else { None };
+        let answer =
+            if mine && context.now <= payment.answer_kept_until() { rows.answer(&command.id)? } else { None };
         let standing = Standing::Ended(answer);
-        return Ok(Ok(Applied::unchanged(Reply::Authorized(AuthorizeReply { payment, standing }))));
+        return Ok(Ok(Applied::unchanged(authorized(payment, standing))));
     }
     let mine = payment.owner == command.owner.id;
     if !mine && context.now < payment.lease_until {
         let standing = Standing::InProgress;
-        return Ok(Ok(Applied::unchanged(Reply::Authorized(AuthorizeReply { payment, standing }))));
+        return Ok(Ok(Applied::unchanged(authorized(payment, standing))));
     }
     payment.lease_until = lease(context, command);
     let mut event = None;
@@ -96,7 +100,7 @@ fn present_again<R: Rows>(
     }
     rows.put_payment(&command.id, &payment);
     let standing = Standing::Owner { takeover: !mine };
-    let reply = Reply::Authorized(AuthorizeReply { payment, standing });
+    let reply = authorized(payment, standing);
     Ok(Ok(Applied { reply, entry: event }))
 }
 
@@ -132,14 +136,17 @@ pub(crate) fn judge<R: Rows>(
 
 fn judge_deadlines(terms: &Terms, now: u64) -> Result<(), Refusal> {
     let capture_fits = match terms.flow {
-        TermsFlow::Escrow => terms.capture_deadline > now && terms.capture_deadline <= now.saturating_add(MAX_HOLD),
+        TermsFlow::Escrow => {
+            terms.capture_deadline > now && terms.capture_deadline <= now.saturating_add(MAX_HOLD)
+        }
         TermsFlow::Charge => terms.capture_deadline == 0,
     };
     let refund_fits = match terms.scheme {
         Scheme::Exact => terms.refund_deadline == 0,
         Scheme::AuthCapture => {
             let none = terms.refund_deadline == 0;
-            none || (terms.refund_deadline >= terms.capture_deadline && terms.refund_deadline <= now.saturating_add(MAX_RECORD))
+            none || (terms.refund_deadline >= terms.capture_deadline
+                && terms.refund_deadline <= now.saturating_add(MAX_RECORD))
         }
     };
     if capture_fits && refund_fits { Ok(()) } else { Err(Refusal::Deadline) }
@@ -160,6 +167,10 @@ fn new_payment(context: &Context, command: &Authorize, state: PaymentState) -> P
         changed_at: context.now,
         ended_at: if state == PaymentState::Held { 0 } else { context.now },
     }
+}
+
+fn authorized(payment: Payment, standing: Standing) -> Reply {
+    Reply::Authorized(Box::new(AuthorizeReply { payment, standing }))
 }
 
 fn lease(context: &Context, command: &Authorize) -> u64 {

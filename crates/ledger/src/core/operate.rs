@@ -3,8 +3,10 @@
 use farthing_protocol::rail::PaymentId;
 use farthing_protocol::{Amount, PublicKey};
 
-use super::{Applied, Context, Judged, Rows, accept, capture_postings, ended, ensure, post, release_postings};
 use super::transfer;
+use super::{
+    Applied, Context, Judged, Rows, accept, capture_postings, ended, ensure, post, release_postings,
+};
 use crate::command::{Operate, Refusal, Reply, units};
 use crate::entry::{Event, Posting};
 use crate::identity::Book;
@@ -125,19 +127,15 @@ fn void(before: Payment, operation: &Op) -> Result<(Payment, Vec<Posting>), Refu
     Ok((Payment { state, ..before }, postings))
 }
 
-fn refund<R: Rows>(
-    context: &Context,
-    rows: &mut R,
-    before: Payment,
-    operation: &Op,
-) -> Operated<R::Error> {
+fn refund<R: Rows>(context: &Context, rows: &mut R, before: Payment, operation: &Op) -> Operated<R::Error> {
     ensure!(operation.cumulative <= before.captured, Refusal::AboveMaximum);
     ensure!(operation.cumulative >= before.refunded, Refusal::Decreased);
     let delta = accept!(units(Amount(operation.cumulative.0 - before.refunded.0)));
     if delta == 0 {
         return Ok(Ok((before, Vec::new())));
     }
-    let refundable = before.terms.scheme == Scheme::AuthCapture && context.now <= before.terms.refund_deadline;
+    let refundable =
+        before.terms.scheme == Scheme::AuthCapture && context.now <= before.terms.refund_deadline;
     ensure!(refundable, Refusal::NotRefundable);
     let (payee, payer) = (Book::Account(before.terms.payee), Book::Account(before.terms.payer));
     ensure!(rows.balance(&payee, &before.terms.asset)? >= delta, Refusal::InsufficientFunds);

@@ -285,7 +285,8 @@ fn append<S: Storage>(overlay: &mut Overlay<'_, S>, head: &mut Head, event: Even
 
 fn put_head<S: Storage>(overlay: &mut Overlay<'_, S>, key: &SecretKey, genesis: &Genesis, head: &Head) {
     let signature = key.sign(&head.signed_bytes(&genesis.id()));
-    let row = Writer::bare().u64(head.sequence).fixed(&head.hash).u64(head.clock).fixed(&signature.0).finish();
+    let row =
+        Writer::bare().u64(head.sequence).fixed(&head.hash).u64(head.clock).fixed(&signature.0).finish();
     overlay.put(Table::Meta, HEAD.to_vec(), row);
 }
 

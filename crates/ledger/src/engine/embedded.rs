@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use farthing_protocol::SecretKey;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use super::storage::{Storage, StorageError, Writes};
+use super::storage::{Row, Storage, StorageError, Writes};
 use crate::check::{self, Report};
 use crate::keyfile::{self, KeyFileError};
 use crate::rows::Table;
@@ -82,7 +82,8 @@ impl EmbeddedStorage {
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-        let database = Connection::open_with_flags(canonical(directory)?.join(DATABASE), flags).map_err(broken)?;
+        let database =
+            Connection::open_with_flags(canonical(directory)?.join(DATABASE), flags).map_err(broken)?;
         prepare(&database)?;
         if is_empty(&database)? {
             create(&database)?;
@@ -127,7 +128,11 @@ impl EmbeddedStorage {
             return Err(OpenError::NoLedger(directory.to_path_buf()));
         }
         let found = pragma("user_version").map_err(broken)?;
-        if found == FORMAT { Ok(()) } else { Err(OpenError::Format { directory: directory.to_path_buf(), found }) }
+        if found == FORMAT {
+            Ok(())
+        } else {
+            Err(OpenError::Format { directory: directory.to_path_buf(), found })
+        }
     }
 }
 
@@ -203,7 +208,7 @@ impl Storage for EmbeddedStorage {
         row.optional().map_err(broken)
     }
 
-    fn scan(&mut self, table: Table, from: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+    fn scan(&mut self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, StorageError> {
         let sql = format!("SELECT k, v FROM {} WHERE k >= ?1 ORDER BY k LIMIT ?2", name(table));
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut statement = self.database.prepare_cached(&sql).map_err(broken)?;
@@ -215,7 +220,8 @@ impl Storage for EmbeddedStorage {
                 statement.query_map(params![row_id(from), limit], read).map_err(broken)?.collect()
             }
             _ => {
-                let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?));
+                let read =
+                    |row: &rusqlite::Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?));
                 statement.query_map(params![from, limit], read).map_err(broken)?.collect()
             }
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::storage::{Storage, StorageError, Writes};
+use super::storage::{Row, Storage, StorageError, Writes};
 use crate::rows::Table;
 
 /// Rows in memory.
@@ -16,7 +16,7 @@ impl Storage for MemoryStorage {
         Ok(self.rows.get(&(table, key.to_vec())).cloned())
     }
 
-    fn scan(&mut self, table: Table, from: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+    fn scan(&mut self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, StorageError> {
         let rows = self.rows.range((table, from.to_vec())..).take_while(|((t, _), _)| *t == table);
         Ok(rows.take(limit).map(|((_, k), v)| (k.clone(), v.clone())).collect())
     }

@@ -19,10 +19,10 @@ use farthing_protocol::rail::PaymentId;
 use farthing_protocol::{Amount, Network, PublicKey, SecretKey};
 use tokio::sync::{mpsc, oneshot};
 
-pub use self::memory::MemoryStorage;
-pub use self::storage::{Storage, StorageError, Writes};
 #[cfg(feature = "embedded")]
 pub use self::embedded::{EmbeddedStorage, OpenError};
+pub use self::memory::MemoryStorage;
+pub use self::storage::{Row, Storage, StorageError, Writes};
 
 use self::committer::{Job, Query};
 use crate::admin::{Deposit, KeyChange, NewAsset};
@@ -58,7 +58,10 @@ pub struct Options {
 
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options").field("mode", &self.mode).field("fee_bps", &self.fee_bps).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("mode", &self.mode)
+            .field("fee_bps", &self.fee_bps)
+            .finish_non_exhaustive()
     }
 }
 
@@ -211,9 +214,12 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError`].
-    pub async fn authorize_checked(&self, authorize: Checked<Authorize>) -> Result<AuthorizeReply, LedgerError> {
+    pub async fn authorize_checked(
+        &self,
+        authorize: Checked<Authorize>,
+    ) -> Result<AuthorizeReply, LedgerError> {
         match self.command(Command::Authorize(Box::new(authorize))).await? {
-            Reply::Authorized(reply) => Ok(reply),
+            Reply::Authorized(reply) => Ok(*reply),
             _ => Err(LedgerError::Unknown("a foreign reply".into())),
         }
     }
@@ -224,7 +230,7 @@ impl Ledger {
     /// [`LedgerError`].
     pub async fn charge(&self, charge: Checked<Charge>) -> Result<AuthorizeReply, LedgerError> {
         match self.command(Command::Charge(Box::new(charge))).await? {
-            Reply::Authorized(reply) => Ok(reply),
+            Reply::Authorized(reply) => Ok(*reply),
             _ => Err(LedgerError::Unknown("a foreign reply".into())),
         }
     }
@@ -280,7 +286,9 @@ impl Ledger {
     /// Signs the state of a payment that this ledger just returned.
     pub fn state(&self, id: &PaymentId, payment: Option<&Payment>, as_of: u64) -> Statement {
         let (state, captured, refunded) = payment
-            .map_or((PaymentState::Absent, Amount::ZERO, Amount::ZERO), |p| (p.state, p.captured, p.refunded));
+            .map_or((PaymentState::Absent, Amount::ZERO, Amount::ZERO), |p| {
+                (p.state, p.captured, p.refunded)
+            });
         Statement::sign(&self.inner.key, id, state, captured, refunded, as_of)
     }
 
@@ -306,7 +314,8 @@ impl Ledger {
     /// [`LedgerError`].
     pub async fn terms(&self) -> Result<LedgerTerms, LedgerError> {
         let assets: Vec<NewAsset> = self.query(Query::Assets).await?;
-        let announce = |a: NewAsset| AssetTerms { code: a.code.to_string(), scale: a.scale, issuer: a.issuer };
+        let announce =
+            |a: NewAsset| AssetTerms { code: a.code.to_string(), scale: a.scale, issuer: a.issuer };
         let assets = assets.into_iter().map(announce).collect();
         let genesis = &self.inner.genesis;
         Ok(LedgerTerms::sign(&self.inner.key, assets, genesis.fee_bps, genesis.fee_recipient))
@@ -329,14 +338,18 @@ impl Ledger {
     async fn query<T>(&self, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, LedgerError> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Query(query(reply))).await?;
-        answer.await.map_err(|_| LedgerError::Unavailable("the ledger is closed until it is opened again".into()))
+        answer
+            .await
+            .map_err(|_| LedgerError::Unavailable("the ledger is closed until it is opened again".into()))
     }
 
     async fn send(&self, job: Job) -> Result<(), LedgerError> {
         let closed = || LedgerError::Unavailable("the ledger is closed".into());
         let jobs = self.inner.jobs.as_ref().ok_or_else(closed)?;
         jobs.try_send(job).map_err(|e| match e {
-            mpsc::error::TrySendError::Full(_) => LedgerError::Unavailable("too many commands are waiting".into()),
+            mpsc::error::TrySendError::Full(_) => {
+                LedgerError::Unavailable("too many commands are waiting".into())
+            }
             mpsc::error::TrySendError::Closed(_) => closed(),
         })
     }

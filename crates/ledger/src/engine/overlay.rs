@@ -4,7 +4,7 @@ use farthing_protocol::PublicKey;
 use farthing_protocol::layout::{Reader, Writer};
 use farthing_protocol::rail::PaymentId;
 
-use super::storage::{Storage, StorageError, Writes};
+use super::storage::{Row, Storage, StorageError, Writes};
 use crate::admin::NewAsset;
 use crate::core::Rows;
 use crate::identity::{AssetCode, Book};
@@ -48,7 +48,7 @@ impl<'a, S: Storage> Overlay<'a, S> {
         table: Table,
         from: &[u8],
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+    ) -> Result<Vec<Row>, StorageError> {
         self.storage.scan(table, from, limit)
     }
 

@@ -7,6 +7,9 @@ use crate::rows::Table;
 /// A set of writes, sorted; `None` removes a row.
 pub type Writes = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
 
+/// A row: its key and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
 /// Storage cannot be read or written, or does not hold what it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("ledger storage: {0}")]
@@ -30,7 +33,7 @@ pub trait Storage: Send + 'static {
     ///
     /// # Errors
     /// [`StorageError`].
-    fn scan(&mut self, table: Table, from: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError>;
+    fn scan(&mut self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, StorageError>;
 
     /// Makes all of `writes` durable, or none. After an error nobody knows which.
     ///

@@ -1,10 +1,10 @@
 //! The resource server's role: offers, and the receiverAuthorizer's signatures.
 
+use farthing_ledger::LedgerId;
 use farthing_ledger::identity::AssetCode;
 use farthing_ledger::operation::{self, Action, Op};
 use farthing_ledger::statement::{LedgerTerms, PaymentState, StatementError};
 use farthing_ledger::terms::{Scheme, TermsFlow};
-use farthing_ledger::LedgerId;
 use farthing_protocol::rail::{Ask, Authorized, Flow, Hold, Offer, OfferError, Operation, Owner};
 use farthing_protocol::rail::{PaymentFault, Presented, UnknownOutcome};
 use farthing_protocol::v2::{PaymentPayload, PaymentRequirements, SettlementResponse};
@@ -145,7 +145,10 @@ impl Offer for NativeOffer {
             return refuse(reason::PAY_TO_MISMATCH, "the payment is signed for another payee");
         }
         if terms.receiver_authorizer != self.authorizer.public() {
-            return refuse(reason::PAY_TO_MISMATCH, "the payment names another receiverAuthorizer");
+            return refuse(
+                reason::RECEIVER_AUTHORIZER_MISMATCH,
+                "the payment names another receiverAuthorizer",
+            );
         }
         if terms.asset.as_str() != offer.asset {
             return refuse(reason::ASSET_MISMATCH, "the payment is signed for another asset");
@@ -154,12 +157,15 @@ impl Offer for NativeOffer {
             return refuse(reason::AMOUNT_MISMATCH, "the payment is signed for another amount");
         }
         if offer.extra.get("binding").and_then(Value::as_u64) != Some(u64::from(terms.binding.kind())) {
-            return refuse(reason::INVALID_PAYLOAD, "the payment is bound to less of the request than the offer asks");
+            return refuse(
+                reason::INVALID_PAYLOAD,
+                "the payment is bound to less of the request than the offer asks",
+            );
         }
         // After validBefore only a payment that was authorized in time can still matter, and the ledger
         // knows those.
         if now <= terms.valid_before && terms.capture_deadline < now + MIN_CAPTURE_SECONDS {
-            return refuse(reason::PAYMENT_EXPIRED, "captureDeadline leaves too little time to deliver");
+            return refuse(reason::DEADLINE_MISMATCH, "captureDeadline leaves too little time to deliver");
         }
         Ok(())
     }

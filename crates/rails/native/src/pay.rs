@@ -16,6 +16,9 @@ use crate::wire;
 const BACKDATE: u64 = 60;
 /// Seconds by which the ledger may be generous with validBefore.
 const SKEW: u64 = 5;
+/// Seconds after validBefore for which a ledger is sure to remember a payment: records live 90 days from an
+/// authorization that cannot be more than an hour older. Later, absence proves nothing.
+const REMEMBERED: u64 = 89 * 86_400;
 
 /// How far ahead this client's signatures reach, whatever the offer asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +122,8 @@ impl NativePay {
         if offer.network != self.network {
             return Err(field("network", "is not this wallet's ledger"));
         }
-        let scheme = wire::scheme(&offer.scheme).ok_or_else(|| field("scheme", "is not one that this rail pays"))?;
+        let scheme =
+            wire::scheme(&offer.scheme).ok_or_else(|| field("scheme", "is not one that this rail pays"))?;
         let asset = self.terms.asset(&offer.asset).ok_or_else(|| OfferError::UnknownAsset {
             asset: offer.asset.clone(),
             network: self.network.to_string(),
@@ -133,7 +137,8 @@ impl NativePay {
             return Err(OfferError::ForeignDigest);
         }
         let kind = offer.extra.get("binding").and_then(Value::as_u64).and_then(|k| u8::try_from(k).ok());
-        let binding = kind.and_then(Binding::from_kind).ok_or_else(|| field("extra.binding", "is not known"))?;
+        let binding =
+            kind.and_then(Binding::from_kind).ok_or_else(|| field("extra.binding", "is not known"))?;
         let fee = self.fee(offer)?;
         let capture = number(offer, "captureDeadline")?.unwrap_or(u64::MAX);
         if capture <= now {
@@ -190,10 +195,14 @@ impl NativePay {
         match statement.state {
             PaymentState::Captured => Confirmation::Taken(statement.amount),
             PaymentState::Voided | PaymentState::Reclaimed => Confirmation::NotTaken,
-            PaymentState::Absent if statement.as_of > payment.valid_before.saturating_add(SKEW) => {
-                Confirmation::NotTaken
+            PaymentState::Absent if statement.as_of <= payment.valid_before.saturating_add(SKEW) => {
+                Confirmation::Open
             }
-            PaymentState::Absent | PaymentState::Held => Confirmation::Open,
+            PaymentState::Absent if statement.as_of > payment.valid_before.saturating_add(REMEMBERED) => {
+                Confirmation::Unproven
+            }
+            PaymentState::Absent => Confirmation::NotTaken,
+            PaymentState::Held => Confirmation::Open,
         }
     }
 }
@@ -237,7 +246,9 @@ impl Pay for NativePay {
         };
         let statement: Statement = match serde_json::from_value(statement.clone()) {
             Ok(statement) => statement,
-            Err(error) => return Confirmation::Contradicted(format!("the statement cannot be read: {error}")),
+            Err(error) => {
+                return Confirmation::Contradicted(format!("the statement cannot be read: {error}"));
+            }
         };
         match self.weigh(payment, &statement) {
             Confirmation::Taken(amount) if settlement.success && settlement.amount != Some(amount) => {
@@ -273,7 +284,8 @@ fn number(offer: &PaymentRequirements, key: &str) -> Result<Option<u64>, OfferEr
     match offer.extra.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => {
-            let number = value.as_u64().ok_or_else(|| field(&format!("extra.{key}"), "is not a whole number"))?;
+            let number =
+                value.as_u64().ok_or_else(|| field(&format!("extra.{key}"), "is not a whole number"))?;
             Ok(Some(number))
         }
     }

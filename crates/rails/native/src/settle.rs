@@ -1,13 +1,14 @@
 //! The facilitator's role: every `/settle` call becomes one ledger command.
 
 use farthing_ledger::command::{self, Authorize, AuthorizeReply, Operate, Standing};
+use farthing_ledger::operation::Action;
 use farthing_ledger::rows::Payment;
 use farthing_ledger::statement::{LedgerTerms, PaymentState};
 use farthing_ledger::terms::Scheme;
 use farthing_ledger::{Ledger, LedgerError};
 use farthing_protocol::rail::{BoxFuture, FacilitatorError, Outcome, Owner, PaymentFault, PaymentId};
 use farthing_protocol::rail::{Settle, Tenant, UnknownOutcome};
-use farthing_protocol::v2::{FacilitatorRequest, SettlementResponse, SupportedKind, VerifyResponse, VERSION};
+use farthing_protocol::v2::{FacilitatorRequest, SettlementResponse, SupportedKind, VERSION, VerifyResponse};
 use farthing_protocol::{Amount, reason, receipt, signature};
 use serde_json::{Map, Value, json};
 
@@ -39,16 +40,27 @@ impl NativeSettle {
         &self.terms
     }
 
-    async fn first(&self, caller: &Tenant, first: First, request: &FacilitatorRequest) -> Result<Outcome, PaymentFault> {
+    async fn first(
+        &self,
+        caller: &Tenant,
+        first: First,
+        request: &FacilitatorRequest,
+    ) -> Result<Outcome, PaymentFault> {
         verify::fits(&first.terms, &request.payment_requirements)?;
         let authorize = Authorize::read(first.signed, first.signature, first.owner, caller.clone());
         let authorize = authorize.map_err(|e| malformed("payload.authorization", e.to_string()))?;
         let id = authorize.id();
         let reply = self.ledger.authorize(authorize).await;
-        Ok(self.outcome(reply, |reply| self.authorized(&id, &reply)))
+        let wants_statement = wants_statement(request);
+        Ok(self.outcome(reply, |reply| self.authorized(&id, &reply, wants_statement)))
     }
 
-    async fn charge(&self, caller: &Tenant, charge: wire::Charge, request: &FacilitatorRequest) -> Result<Outcome, PaymentFault> {
+    async fn charge(
+        &self,
+        caller: &Tenant,
+        charge: wire::Charge,
+        request: &FacilitatorRequest,
+    ) -> Result<Outcome, PaymentFault> {
         let (signed, terms) = wire::read_terms(&charge.authorization)?;
         verify::fits(&terms, &request.payment_requirements)?;
         let nobody = Owner { id: [0; 16], lease_seconds: 0 };
@@ -61,15 +73,27 @@ impl NativeSettle {
             Ok(checked) => self.ledger.charge(checked).await,
             Err(refusal) => Err(LedgerError::Refused(refusal)),
         };
-        Ok(self.outcome(reply, |reply| self.authorized(&id, &reply)))
+        let wants_statement = wants_statement(request);
+        Ok(self.outcome(reply, |reply| self.authorized(&id, &reply, wants_statement)))
     }
 
-    async fn operate(&self, operations: wire::Operations, request: &FacilitatorRequest) -> Result<Outcome, PaymentFault> {
+    async fn operate(
+        &self,
+        action: Action,
+        operations: wire::Operations,
+        request: &FacilitatorRequest,
+    ) -> Result<Outcome, PaymentFault> {
         let list: Result<Vec<_>, _> = operations.operations.iter().map(wire::Operation::read).collect();
         let list = list?;
         let [(operation, _)] = list.as_slice() else {
-            return Err(malformed("payload.operations", "must have exactly one operation in one /settle call"));
+            return Err(malformed(
+                "payload.operations",
+                "must have exactly one operation in one /settle call",
+            ));
         };
+        if operation.action != action {
+            return Err(malformed("payload.type", "must name what the operation is signed for"));
+        }
         let id = operation.payment;
         let reply = self.ledger.operate(Operate::new(list, operations.signer, operations.signature)).await;
         let reply = reply.and_then(|results| match results.into_iter().next() {
@@ -77,13 +101,11 @@ impl NativeSettle {
             Some(Err(refusal)) => Err(LedgerError::Refused(refusal)),
             None => Err(LedgerError::Unknown("the ledger answered nothing".into())),
         });
-        let wants_statement = request.payment_payload.extensions.contains_key(receipt::EXTENSION);
+        let wants_statement = wants_statement(request);
         Ok(self.outcome(reply, |payment| {
             let mut settled = self.describe(&id, &payment);
             if wants_statement {
-                let statement = self.ledger.state(&id, Some(&payment), payment.changed_at);
-                let statement = serde_json::to_value(statement).unwrap_or_default();
-                settled.extra.insert("statement".into(), statement);
+                self.state(&id, &payment, &mut settled);
             }
             Outcome::Settled(settled)
         }))
@@ -101,7 +123,13 @@ impl NativeSettle {
         Outcome::NotSettled(SettlementResponse::refused(self.ledger.network(), reason, message))
     }
 
-    fn authorized(&self, id: &PaymentId, reply: &AuthorizeReply) -> Outcome {
+    /// Adds the ledger's signed word, as of the payment's last change.
+    fn state(&self, id: &PaymentId, payment: &Payment, settled: &mut SettlementResponse) {
+        let statement = self.ledger.state(id, Some(payment), payment.changed_at);
+        settled.extra.insert("statement".into(), serde_json::to_value(statement).unwrap_or_default());
+    }
+
+    fn authorized(&self, id: &PaymentId, reply: &AuthorizeReply, wants_statement: bool) -> Outcome {
         let mut settled = self.describe(id, &reply.payment);
         match &reply.standing {
             Standing::Owner { takeover } => {
@@ -121,6 +149,9 @@ impl NativeSettle {
                 if reply.payment.state != PaymentState::Captured {
                     let message = "the payment was given back; sign a new one".to_owned();
                     return self.refused(reason::PAYMENT_VOIDED, message);
+                }
+                if wants_statement {
+                    self.state(id, &reply.payment, &mut settled);
                 }
                 if let Some(answer) = answer {
                     settled.extra.insert("answer".into(), json!(wire::base64(answer)));
@@ -150,14 +181,21 @@ impl NativeSettle {
         }
     }
 
-    async fn settle_strictly(&self, caller: &Tenant, request: &FacilitatorRequest) -> Result<Outcome, PaymentFault> {
+    async fn settle_strictly(
+        &self,
+        caller: &Tenant,
+        request: &FacilitatorRequest,
+    ) -> Result<Outcome, PaymentFault> {
         match wire::read_lifecycle(request)? {
             None => {
                 let (signed, signature, terms) = wire::read_authorization(&request.payment_payload)?;
                 let owner = Owner { id: anonymous(caller), lease_seconds: ANONYMOUS_LEASE };
                 let first = First { signed, signature, terms, owner };
                 if first.is_charge() {
-                    return Err(malformed("payload.type", "must be \"charge\", signed by the receiverAuthorizer"));
+                    return Err(malformed(
+                        "payload.type",
+                        "must be \"charge\", signed by the receiverAuthorizer",
+                    ));
                 }
                 self.first(caller, first, request).await
             }
@@ -166,14 +204,20 @@ impl NativeSettle {
                 let id = signature::lower_hex::<16>(&authorize.owner)
                     .ok_or_else(|| malformed("payload.owner", "must be 32 lower-case hex digits"))?;
                 let owner = Owner { id, lease_seconds: authorize.lease_seconds };
-                self.first(caller, First { signed, signature: authorize.signature, terms, owner }, request).await
+                self.first(caller, First { signed, signature: authorize.signature, terms, owner }, request)
+                    .await
             }
             Some(Lifecycle::Charge(charge)) => self.charge(caller, charge, request).await,
-            Some(Lifecycle::Capture(list) | Lifecycle::Void(list) | Lifecycle::Refund(list)) => {
-                self.operate(list, request).await
-            }
+            Some(Lifecycle::Capture(list)) => self.operate(Action::Capture, list, request).await,
+            Some(Lifecycle::Void(list)) => self.operate(Action::Void, list, request).await,
+            Some(Lifecycle::Refund(list)) => self.operate(Action::Refund, list, request).await,
         }
     }
+}
+
+/// Whether the payer asked for proof: who wants a receipt wants the ledger's word with it.
+fn wants_statement(request: &FacilitatorRequest) -> bool {
+    request.payment_payload.extensions.contains_key(receipt::EXTENSION)
 }
 
 /// The owner of a hold that was asked for by a caller that does not name its process.

@@ -1,12 +1,12 @@
 //! The facilitator's look at a payment: everything that `authorize` checks, holding nothing.
 
 use farthing_ledger::command::Authorize;
+use farthing_ledger::terms::Terms;
 use farthing_ledger::terms::TermsFlow;
 use farthing_ledger::{Ledger, LedgerError};
 use farthing_protocol::rail::{FacilitatorError, Owner, PaymentFault, Tenant};
 use farthing_protocol::v2::{FacilitatorRequest, PaymentRequirements, VerifyResponse};
 use farthing_protocol::{Amount, Signature, reason};
-use farthing_ledger::terms::Terms;
 
 use crate::wire;
 

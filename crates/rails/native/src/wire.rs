@@ -99,11 +99,21 @@ pub(crate) fn malformed(field: &str, why: impl Into<String>) -> PaymentFault {
 }
 
 /// Reads the client's payload strictly.
-pub(crate) fn read_authorization(payment: &PaymentPayload) -> Result<(Vec<u8>, Signature, Terms), PaymentFault> {
-    let payload: Authorization =
-        serde_json::from_str(payment.payload.get()).map_err(|e| malformed("payload", format!("is not valid: {e}")))?;
+pub(crate) fn read_authorization(
+    payment: &PaymentPayload,
+) -> Result<(Vec<u8>, Signature, Terms), PaymentFault> {
+    let payload: Authorization = object(payment.payload.get())?;
     let (signed, terms) = read_terms(&payload.authorization)?;
     Ok((signed, payload.signature, terms))
+}
+
+/// Reads a payload that is a JSON object. serde would take its members from an array, too; other readers would
+/// not.
+fn object<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, PaymentFault> {
+    if !text.trim_start().starts_with('{') {
+        return Err(malformed("payload", "must be a JSON object"));
+    }
+    serde_json::from_str(text).map_err(|e| malformed("payload", format!("is not valid: {e}")))
 }
 
 /// Reads base64 of signed terms.
@@ -119,7 +129,8 @@ impl Operation {
     /// Reads one operation and its answer.
     pub(crate) fn read(&self) -> Result<(Op, Option<Vec<u8>>), PaymentFault> {
         let field = "payload.operations";
-        let bytes = BASE64.decode(&self.operation).map_err(|_| malformed(field, "is not canonical base64"))?;
+        let bytes =
+            BASE64.decode(&self.operation).map_err(|_| malformed(field, "is not canonical base64"))?;
         let operation = Op::decode(&bytes).map_err(|e| malformed(field, format!("cannot be read: {e}")))?;
         let answer = self.answer.as_deref().map(|a| BASE64.decode(a)).transpose();
         Ok((operation, answer.map_err(|_| malformed(field, "has an answer that is not base64"))?))
@@ -160,9 +171,8 @@ pub(crate) fn read_lifecycle(request: &FacilitatorRequest) -> Result<Option<Life
         kind: Option<String>,
     }
     let text = request.payment_payload.payload.get();
-    let bad = |e: serde_json::Error| malformed("payload", format!("is not valid: {e}"));
-    match serde_json::from_str::<Kind>(text).map_err(bad)?.kind {
+    match object::<Kind>(text)?.kind {
         None => Ok(None),
-        Some(_) => serde_json::from_str(text).map(Some).map_err(bad),
+        Some(_) => object(text).map(Some),
     }
 }
