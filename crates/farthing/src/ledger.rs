@@ -64,7 +64,8 @@ impl LocalLedger {
             ledger.register(NewAsset { code, scale: SCALE, issuer: issuer.public() }).await?;
         }
         let rail = NativeSettle::new(ledger.clone()).await?;
-        let facilitator = Arc::new(LocalFacilitator::new(vec![Arc::new(rail)]).map_err(|e| Error::Config(e.to_string()))?);
+        let facilitator =
+            Arc::new(LocalFacilitator::new(vec![Arc::new(rail)]).map_err(|e| Error::Config(e.to_string()))?);
         Ok(Self { ledger, issuer, facilitator })
     }
 

@@ -27,3 +27,7 @@ pub mod terms;
 #[cfg(feature = "engine")]
 pub use engine::{Ledger, LedgerError, Options};
 pub use identity::{AssetCode, Book, LedgerId};
+
+#[cfg(all(doctest, feature = "engine"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -6,6 +6,8 @@ mod world;
 use std::time::Duration;
 
 use farthing_ledger::command::Standing;
+use farthing_ledger::engine::Storage;
+use farthing_ledger::rows::Table;
 use farthing_ledger::terms::Terms;
 use farthing_ledger::{Ledger, LedgerError, Options};
 
@@ -131,4 +133,21 @@ fn a_ledger_opens_only_with_the_key_and_the_options_it_was_made_with() {
     let closed = Options::closed_loop(public(SELLER), farthing_protocol::Amount(1));
     assert!(open(LEDGER, closed).is_err());
     open(LEDGER, Options::open_to_all()).unwrap();
+}
+
+#[test]
+fn a_ledger_that_lost_or_gained_an_entry_does_not_open() {
+    for damage in [(2_u64, Some(vec![1, 2, 3])), (1, None), (1, Some(vec![0]))] {
+        let mut storage = SharedStorage::default();
+        let open = |storage: &SharedStorage| {
+            Ledger::start(storage.clone(), secret(LEDGER), Options::open_to_all()).map(|_| ())
+        };
+        open(&storage).unwrap();
+        open(&storage).expect("an untouched ledger opens again");
+        let (sequence, row) = damage;
+        let key = (Table::Entry, sequence.to_be_bytes().to_vec());
+        storage.commit(&[(key, row)].into()).unwrap();
+        let error = open(&storage).unwrap_err();
+        assert!(error.to_string().contains("last entry"), "{error}");
+    }
 }

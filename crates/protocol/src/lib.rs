@@ -37,3 +37,7 @@ pub use origin::Origin;
 pub use price::Price;
 pub use signature::{PublicKey, SecretKey, Signature};
 pub use verbatim::Verbatim;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -180,8 +180,12 @@ pub trait Offer: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// [`PaymentFault::Refused`], with the x402 reason.
-    fn agrees(&self, payment: &PaymentPayload, offer: &PaymentRequirements, now: u64)
-    -> Result<(), PaymentFault>;
+    fn agrees(
+        &self,
+        payment: &PaymentPayload,
+        offer: &PaymentRequirements,
+        now: u64,
+    ) -> Result<(), PaymentFault>;
 
     /// The first settlement: the payment as it came, plus whatever names this server process as owner.
     ///

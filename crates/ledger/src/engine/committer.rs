@@ -78,6 +78,7 @@ impl<S: Storage> Committer<S> {
             ));
         }
         let head = read_head(&mut storage)?.ok_or_else(|| StorageError("the head is missing".into()))?;
+        check_end(&mut storage, &head)?;
         let seen = head.clock;
         let committer = Self { storage, key, genesis: genesis.clone(), head, seen, clock: options.clock };
         Ok((committer, genesis))
@@ -288,6 +289,18 @@ fn put_head<S: Storage>(overlay: &mut Overlay<'_, S>, key: &SecretKey, genesis: 
     let row =
         Writer::bare().u64(head.sequence).fixed(&head.hash).u64(head.clock).fixed(&signature.0).finish();
     overlay.put(Table::Meta, HEAD.to_vec(), row);
+}
+
+/// A commit is all or nothing, so the head always names the last entry. Storage that says otherwise has lost
+/// or invented something, and nobody may pay on it.
+fn check_end<S: Storage>(storage: &mut S, head: &Head) -> Result<(), StorageError> {
+    let end = storage.scan(Table::Entry, &head.sequence.to_be_bytes(), 2)?;
+    match end.as_slice() {
+        [(key, entry)] if *key == head.sequence.to_be_bytes() && Entry::hash(entry) == head.hash => Ok(()),
+        _ => Err(StorageError(
+            "the head does not name the last entry: storage was damaged; restore a backup".into(),
+        )),
+    }
 }
 
 fn read_head<S: Storage>(storage: &mut S) -> Result<Option<Head>, StorageError> {
