@@ -253,8 +253,9 @@ pub trait Pay: Send + Sync + fmt::Debug {
     fn status<'a>(&'a self, payment: &'a SignedPayment) -> BoxFuture<'a, Confirmation>;
 }
 
-/// A signed payment, before it is wrapped for a header.
-#[derive(Clone, Debug)]
+/// A signed payment, before it is wrapped for a header. Whoever has it can spend it on its request, so its
+/// `Debug` leaves the signed part out.
+#[derive(Clone)]
 pub struct SignedPayment {
     /// SHA-256 of the signed bytes.
     pub id: PaymentId,
@@ -266,6 +267,17 @@ pub struct SignedPayment {
     pub valid_before: u64,
     /// Unix seconds after which it can no longer be captured.
     pub capture_deadline: u64,
+}
+
+impl fmt::Debug for SignedPayment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedPayment")
+            .field("id", &self.id)
+            .field("max_amount", &self.max_amount)
+            .field("valid_before", &self.valid_before)
+            .field("capture_deadline", &self.capture_deadline)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a client knows about the end of a payment.

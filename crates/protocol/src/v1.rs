@@ -3,6 +3,8 @@
 //! Terms come in the body of a 402, payments in `X-PAYMENT`, settlements in `X-PAYMENT-RESPONSE`. Networks
 //! have names; [`network_of`] and [`name_of`] translate them.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -66,8 +68,8 @@ pub struct PaymentRequirementsV1 {
     pub extra: Map<String, Value>,
 }
 
-/// What a client sends to pay. Header `X-PAYMENT`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What a client sends to pay. Header `X-PAYMENT`. Its `Debug` leaves the scheme's part out.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PaymentPayloadV1 {
     /// Always 1.
@@ -78,6 +80,12 @@ pub struct PaymentPayloadV1 {
     pub network: String,
     /// The scheme's own part: signatures and what they cover.
     pub payload: Box<RawValue>,
+}
+
+impl fmt::Debug for PaymentPayloadV1 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PaymentPayloadV1({} on {}, ..)", self.scheme, self.network)
+    }
 }
 
 /// What became of a payment. Header `X-PAYMENT-RESPONSE`.

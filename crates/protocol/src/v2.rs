@@ -5,6 +5,7 @@
 //! checked by the [header codecs](crate::header), not by serde.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -91,8 +92,9 @@ pub struct PaymentRequirements {
     pub extra: Map<String, Value>,
 }
 
-/// What a client sends to pay. Header `PAYMENT-SIGNATURE`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What a client sends to pay. Header `PAYMENT-SIGNATURE`. Whoever has it can spend it on its request, so
+/// its `Debug` leaves the scheme's part and the extensions out.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PaymentPayload {
     /// Always 2.
@@ -107,6 +109,13 @@ pub struct PaymentPayload {
     /// The server's extensions echoed, and the client's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub extensions: Extensions,
+}
+
+impl fmt::Debug for PaymentPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PaymentRequirements { scheme, network, amount, .. } = &*self.accepted;
+        write!(f, "PaymentPayload({scheme} of {amount} on {network}, ..)")
+    }
 }
 
 /// What a facilitator says after looking at a payment.

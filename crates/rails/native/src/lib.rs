@@ -18,3 +18,7 @@ pub use offer::NativeOffer;
 pub use pay::NativePay;
 #[cfg(feature = "settle")]
 pub use settle::NativeSettle;
+
+#[cfg(all(doctest, feature = "settle"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -2,6 +2,7 @@
 //!
 //! Keys come from seeds and nonces from a counter: a failing test fails again the same way.
 #![allow(dead_code, unreachable_pub, reason = "each suite uses its part of the fixture")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
