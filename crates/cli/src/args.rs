@@ -1,0 +1,274 @@
+//! The command line: what can be asked, and the manual that `--help` shows.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+const ABOUT: &str = "Pay per request over HTTP, settled exactly once";
+
+const LONG_ABOUT: &str = "\
+farthing lets an HTTP server charge for each request and an agent pay for it, with the headers of the x402 \
+protocol: the server answers 402 with its price, the client signs a payment for exactly this request, and a \
+ledger moves the money once.
+
+This command shows it (demo), explains what travels (inspect), and proves that a ledger's books are right \
+(ledger check). Nothing here needs an account, a blockchain or real money.";
+
+const AFTER: &str = "\
+EXAMPLES
+  Watch an agent buy pages from a server, explained step by step:
+      farthing demo
+
+  Keep that server running, and look at it from another terminal:
+      farthing demo --serve --port 4021
+      curl -i http://127.0.0.1:4021/spec/receipt.md
+      farthing inspect http://127.0.0.1:4021/spec/receipt.md
+
+  Decode a header that you found in a log:
+      farthing inspect eyJ4NDAyVmVyc2lvbiI6Mi...
+
+  Prove a ledger, also while a server is running on it:
+      farthing ledger check --data ./ledger
+
+EXIT STATUS
+  0  Everything is as it should be.
+  1  The command ran, and something is wrong: books that do not balance,
+     a signature that does not hold, a paid answer that the ledger does not
+     confirm, a server that does not answer.
+  2  The command could not be carried out as given: wrong arguments, a header
+     that cannot be read, a directory without a ledger.
+
+ENVIRONMENT
+  NO_COLOR        When set and not empty, nothing is coloured. Output that is
+                  not a terminal never is.
+  CLICOLOR_FORCE  When set and not empty, output is coloured even when it is
+                  not a terminal.
+  RUST_LOG        What to log to standard error, as farthing_server=debug.
+                  Only errors by default. Payments and keys are never logged.
+
+SEE ALSO
+  farthing demo --help
+  farthing inspect --help
+  farthing ledger check --help
+  The directory spec/ of the source: everything that is signed and sent.";
+
+/// Everything on the command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "farthing",
+    version,
+    about = ABOUT,
+    long_about = LONG_ABOUT,
+    after_long_help = AFTER,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Watch an agent pay a server, step by step, with play money
+    #[command(long_about = DEMO, after_long_help = DEMO_AFTER)]
+    Demo(DemoArgs),
+    /// Say in words what an x402 header, or a URL, asks or proves
+    #[command(long_about = INSPECT, after_long_help = INSPECT_AFTER)]
+    Inspect(InspectArgs),
+    /// Look after a ledger
+    ///
+    /// See `farthing ledger check --help`.
+    Ledger {
+        #[command(subcommand)]
+        command: LedgerCommand,
+    },
+}
+
+/// What to do with a ledger.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LedgerCommand {
+    /// Verify a ledger's whole history again
+    #[command(long_about = CHECK, after_long_help = CHECK_AFTER)]
+    Check(CheckArgs),
+}
+
+const DEMO: &str = "\
+Starts, in one process and on this machine only: a ledger in a directory, its facilitator, a server that sells \
+the pages of farthing's own specification at different prices, and an agent with a budget that is too small for \
+all of them. Everything between them is real: HTTP, signatures, a durable ledger. Only the money is not: XTS is \
+the currency code that ISO 4217 reserves for tests.
+
+The story is told step by step: the price, the payment, the answer and its receipt, the same payment presented \
+again, the same payment presented for something else, a page that the agent will not buy, and then many requests \
+until the budget is used up. It ends by verifying the ledger's whole history.";
+
+const DEMO_AFTER: &str = "\
+EXAMPLES
+  farthing demo
+      The story, with 50 requests at its end.
+  farthing demo --requests 2000 --json
+      One line for programs, and nothing else.
+  farthing demo --serve
+      The story, and then a server to try things on.
+  farthing demo --serve --no-story --data ./ledger --port 4021
+      A server that can be stopped, killed and started again.
+
+OUTPUT WITH --json
+  One line at the end:
+      {\"requests\":50,\"paid\":36,\"refused_by_budget\":14,
+       \"spent\":\"0.0885 XTS\",\"ledger_balanced\":true,
+       \"p50_ms\":2.1,\"p99_ms\":7.4}
+  requests = paid + refused_by_budget. The times are what payment adds to a
+  request: how long a paid call took, less the median of calls to a free page
+  made between them; null when nothing was paid.
+
+  With --serve there is one line more, printed first, when the server accepts
+  connections:
+      {\"listening\":\"http://127.0.0.1:4021\",
+       \"ledger\":\"http://127.0.0.1:4021/ledger\",
+       \"network\":\"farthing:...\",\"data\":\"DIR\",\"agent_key\":\"DIR/agent.key\",
+       \"pages\":[{\"path\":\"/spec/receipt.md\",\"price\":\"0.001 XTS\"},...]}
+
+FILES in the directory of --data
+  rows/             The ledger. `farthing ledger check --data DIR` verifies
+                    it, also while it is in use.
+  lock, admin.sock  Who has the directory, and how to reach that process.
+  ledger.key        The ledger's key. Whoever has it is the ledger.
+  issuer.key        Signs deposits. Whoever has it can make money here.
+  seller.key        The account that is paid.
+  authorizer.key    May capture, void and refund the seller's payments.
+  agent.key         The agent's account. Whoever has it can spend its money.
+  payment.header    The payment of the last story, to be presented again.
+
+EXIT STATUS
+  0  The ledger confirmed every paid answer, and balances.
+  1  Not so; the reason is on standard error.
+  2  Wrong arguments, or a directory or port that cannot be used.";
+
+/// Options of `farthing demo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// How many requests the agent makes after the story
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub(crate) requests: u32,
+
+    /// Keep the server running afterwards, until ctrl-c
+    ///
+    /// Prints commands to try from another terminal.
+    #[arg(long)]
+    pub(crate) serve: bool,
+
+    /// Print one line of JSON at the end, and no story
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Keep the ledger in this directory, and use the one that is there
+    ///
+    /// It is made if it is not there. Payments and balances of earlier runs are still known. Without this,
+    /// the ledger lives in a temporary directory that is removed at the end.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Listen on this port of 127.0.0.1 instead of a free one
+    ///
+    /// A payment is bound to the server's address: only with the same port are payments from before a
+    /// restart good after it.
+    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+    pub(crate) port: u16,
+
+    /// Tell no story and make no requests: only start the server
+    #[arg(long, requires = "serve", conflicts_with = "requests")]
+    pub(crate) no_story: bool,
+}
+
+const INSPECT: &str = "\
+Decodes the value of any x402 payment header, of version 1 or 2, and says in words what it asks or proves: \
+PAYMENT-REQUIRED (a price), PAYMENT-SIGNATURE (a payment), PAYMENT-RESPONSE (what became of it), X-PAYMENT and \
+X-PAYMENT-RESPONSE (the same in version 1). The JSON itself, such as the body of a version 1 answer, is read too.
+
+For farthing networks it also decodes what was signed, and checks the signatures. What a server or client merely \
+claims is marked as such.
+
+Given a URL it makes one request without a payment, and explains the answer. It never pays.";
+
+const INSPECT_AFTER: &str = "\
+EXAMPLES
+  farthing inspect eyJ4NDAyVmVyc2lvbiI6Mi...
+  farthing inspect 'PAYMENT-REQUIRED: eyJ4NDAyVmVyc2lvbiI6Mi...'
+  farthing inspect http://127.0.0.1:4021/spec/receipt.md
+  farthing inspect --json - < header.txt | jq '.accepts[0].amount'
+
+A payment is as good as money until it is used or expires. Give one that is
+still valid on standard input: other users of a machine can see command lines.
+
+EXIT STATUS
+  0  It was decoded, and every signature that could be checked holds.
+  1  It was decoded, and a signature does not hold; or the URL does not answer.
+  2  It is not an x402 message, or not a URL that is asked (https, or http on
+     this machine).";
+
+/// Options of `farthing inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InspectArgs {
+    /// A header's value, `Name: value`, an x402 message as JSON, a URL, or - for standard input
+    #[arg(value_name = "HEADER|URL|-")]
+    pub(crate) input: String,
+
+    /// Print the decoded JSON instead of words
+    ///
+    /// For a URL: {"status":402,"terms":{...}}, with null for terms that are not there.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const CHECK: &str = "\
+Reads a ledger's history from its first entry to its last and believes none of it: the hash chain and the \
+ledger's signature over its end, the signature of every payment, deposit and operation, that no entry makes or \
+loses money, and that every balance, hold and payment is what history says.
+
+It changes nothing. While another process runs the ledger, that process is asked to check it, on the socket \
+admin.sock in the directory.";
+
+const CHECK_AFTER: &str = "\
+EXAMPLES
+  farthing ledger check --data ./ledger
+  farthing ledger check --data ./ledger --json
+
+EXIT STATUS
+  0  The ledger balances, and nothing is wrong.
+  1  Something is wrong: each fault is named.
+  2  There is no ledger there, or it cannot be read.";
+
+/// Options of `farthing ledger check`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    /// The ledger's directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+
+    /// Print one JSON object; amounts in it are atomic units
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_laid_out_by_hand_fits_a_terminal() {
+        for line in [AFTER, DEMO_AFTER, INSPECT_AFTER, CHECK_AFTER].iter().flat_map(|text| text.lines()) {
+            assert!(line.chars().count() < 80, "{line}");
+        }
+    }
+}

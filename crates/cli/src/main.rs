@@ -1,0 +1,70 @@
+//! The `farthing` command. Read it in this order: [`args`], then the command of your choice.
+
+mod admin;
+mod args;
+mod demo;
+mod inspect;
+mod ledger;
+mod style;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use args::{Command, LedgerCommand};
+
+/// What a command ends with when it did what it was asked to and did not like what it found.
+const UNSOUND: u8 = 1;
+/// What a command ends with when it could not make sense of what it was given.
+const BAD_INPUT: u8 = 2;
+
+/// Why a command did not succeed: the exit status, and one sentence for standard error.
+#[derive(Debug)]
+struct Failure {
+    status: u8,
+    why: String,
+}
+
+impl Failure {
+    /// Something is not as it should be.
+    fn unsound(why: impl std::fmt::Display) -> Self {
+        Self { status: UNSOUND, why: why.to_string() }
+    }
+
+    /// The input is not what the command reads.
+    fn bad_input(why: impl std::fmt::Display) -> Self {
+        Self { status: BAD_INPUT, why: why.to_string() }
+    }
+}
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    log();
+    let done = match args.command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Inspect(options) => inspect::run(&options),
+        Command::Ledger { command: LedgerCommand::Check(options) } => ledger::check(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { status, why }) => {
+            style::complain(&why);
+            ExitCode::from(status)
+        }
+    }
+}
+
+/// Logs to standard error what `RUST_LOG` asks for, and only errors without it. What the database's own log
+/// says comes back as an error, too.
+fn log() {
+    let filter = match std::env::var_os("RUST_LOG") {
+        Some(asked) if !asked.is_empty() => EnvFilter::from_default_env(),
+        _ => EnvFilter::new("error,fjall=off,lsm_tree=off"),
+    };
+    let colours =
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
+    log.with_writer(std::io::stderr).init();
+}

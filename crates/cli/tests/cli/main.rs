@@ -1,0 +1,10 @@
+//! The `farthing` command as its users run it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod demo;
+mod help;
+mod inspect;
+mod ledger;
+mod program;
+mod serving;
