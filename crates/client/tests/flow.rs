@@ -121,10 +121,11 @@ fn t29_a_second_402_is_final_and_its_budget_stays_reserved_until_the_network_spe
 
 #[test]
 fn an_unknown_outcome_presents_the_same_payment_again_until_patience_ends() {
-    let pending = Reply::new(503, "")
-        .settling(&json!({"success": false, "errorReason": "settlement_pending", "transaction": "",
-            "network": NETWORK}));
+    let failed =
+        |reason| json!({"success": false, "errorReason": reason, "transaction": "", "network": NETWORK});
+    let pending = Reply::new(503, "").settling(&failed("settlement_pending"));
     let in_progress = problem(409, "payment-in-progress", "same").header("retry-after", "1");
+    let in_progress = in_progress.settling(&failed("payment_in_progress"));
     let unknown = [Reply::HangUp, pending, in_progress, Reply::new(502, ""), Reply::new(429, "")];
     let mut run = Run::paying(1_000);
     for (at, reply) in unknown.iter().enumerate() {

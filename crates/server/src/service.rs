@@ -368,8 +368,12 @@ async fn repeat(shell: &Arc<Shell>, id: PaymentId) {
                 continue;
             }
         };
-        let outcome = shell.facilitator.settle(settling.request()).await;
-        match settling.outcome(outcome, shell.now()) {
+        let mut action = Action::Settle(settling);
+        while let Action::Settle(settling) = action {
+            let outcome = shell.facilitator.settle(settling.request()).await;
+            action = settling.outcome(outcome, shell.now());
+        }
+        match action {
             Action::AnswerAndSettle { settling, .. } => seat.keep(Kept::Settling(settling)),
             Action::Answer(answer) if answer.only_copy => seat.keep(Kept::Answer(Box::new(answer))),
             _ => return,

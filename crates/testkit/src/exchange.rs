@@ -57,7 +57,13 @@ impl Reply {
 }
 
 /// The bytes of a request. `Host`, `Connection: close` and, with a body, `Content-Length` are added.
-pub fn request(address: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+pub fn request(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Vec<u8> {
     let mut head = format!("{method} {target} HTTP/1.1\r\n");
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
         head += &format!("Host: {address}\r\n");
@@ -106,7 +112,8 @@ fn parse(answer: &[u8], is_head: bool) -> Option<Reply> {
 fn dechunk(mut raw: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     while let Some(end) = raw.windows(2).position(|w| w == b"\r\n") {
-        let size = std::str::from_utf8(&raw[..end]).ok().and_then(|s| usize::from_str_radix(s.trim(), 16).ok());
+        let size =
+            std::str::from_utf8(&raw[..end]).ok().and_then(|s| usize::from_str_radix(s.trim(), 16).ok());
         let Some(size) = size.filter(|s| *s > 0 && raw.len() >= end + 4 + s) else { break };
         body.extend_from_slice(&raw[end + 2..end + 2 + size]);
         raw = &raw[end + 4 + size..];

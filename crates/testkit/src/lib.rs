@@ -6,7 +6,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a broken test world must panic where it breaks")]
 
 mod exchange;
+pub mod forge;
+pub mod hostile;
+mod meddler;
+mod program;
 mod world;
 
 pub use exchange::{Reply, exchange, request};
+pub use meddler::{Meddler, Meddling};
+pub use program::{free_port, program, workspace};
 pub use world::{Counter, SELLER, TestClock, World, key};

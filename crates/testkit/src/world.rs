@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use farthing::facilitator::http::HttpOptions;
 use farthing::native::NativePay;
-use farthing::protocol::rail::{Pay, SignedPayment};
+use farthing::protocol::rail::{Facilitator, Pay, SignedPayment};
 use farthing::protocol::v2::{Offer, PaymentPayload};
-use farthing::protocol::{Amount, RequestDigest, SecretKey, header, receipt};
+use farthing::protocol::{Amount, PublicKey, RequestDigest, SecretKey, header, receipt};
 use farthing::{Ledger, LocalLedger, Options, Paywall};
 use serde_json::value::RawValue;
 
@@ -28,18 +28,30 @@ pub fn key(seed: u8) -> SecretKey {
 #[derive(Clone, Debug, Default)]
 pub struct TestClock {
     offset: Arc<AtomicU64>,
+    /// 0 while it runs.
+    set: Arc<AtomicU64>,
 }
 
 impl TestClock {
-    /// Seconds by which it is ahead.
+    /// Stops it at `now`, in Unix seconds; it moves by [`forward`](Self::forward) only.
+    pub fn set(&self, now: u64) {
+        self.offset.store(0, Ordering::SeqCst);
+        self.set.store(now, Ordering::SeqCst);
+    }
+
+    /// Moves it ahead by so many seconds.
     pub fn forward(&self, seconds: u64) {
         self.offset.fetch_add(seconds, Ordering::SeqCst);
     }
 
     /// Unix seconds.
     pub fn now(&self) -> u64 {
-        let system = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-        system + self.offset.load(Ordering::SeqCst)
+        let system = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let base = match self.set.load(Ordering::SeqCst) {
+            0 => system(),
+            set => set,
+        };
+        base + self.offset.load(Ordering::SeqCst)
     }
 }
 
@@ -82,7 +94,7 @@ pub struct World {
     pub clock: TestClock,
     /// A payer with 100 XTS.
     pub payer: NativePay,
-    nonces: AtomicU64,
+    nonces: Arc<AtomicU64>,
 }
 
 impl World {
@@ -98,7 +110,11 @@ impl World {
     }
 
     /// As [`start`](Self::start), on a ledger of the test's choice that knows `clock`.
-    pub async fn on(ledger: Ledger, clock: TestClock, routes: impl FnOnce(Paywall, Counter) -> Router) -> Self {
+    pub async fn on(
+        ledger: Ledger,
+        clock: TestClock,
+        routes: impl FnOnce(Paywall, Counter) -> Router,
+    ) -> Self {
         let ledger = LocalLedger::with(ledger, key(104)).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -109,17 +125,44 @@ impl World {
         tokio::spawn(async move { axum::serve(listener, app).await });
         let payer = NativePay::connect(ledger.facilitator(), None, key(1)).await.unwrap();
         ledger.deposit(payer.account(), "100 XTS").await.unwrap();
-        Self { address, origin, hits, ledger, clock, payer, nonces: AtomicU64::new(0) }
+        Self { address, origin, hits, ledger, clock, payer, nonces: Arc::default() }
+    }
+
+    /// Another server of the same seller, with an origin and an H of its own: it settles through
+    /// `facilitator` on the ledger of this world. The payer is the same.
+    pub async fn branch(
+        &self,
+        facilitator: Arc<dyn Facilitator>,
+        routes: impl FnOnce(Paywall, Counter) -> Router,
+    ) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let origin = format!("http://{address}");
+        let hits = Counter::default();
+        let app = routes(Self::paywall_through(facilitator, &origin, &self.clock).await, hits.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let (ledger, clock, nonces) = (self.ledger.clone(), self.clock.clone(), self.nonces.clone());
+        let payer = NativePay::connect(ledger.facilitator(), None, key(1)).await.unwrap();
+        Self { address, origin, hits, ledger, clock, payer, nonces }
     }
 
     /// A paywall of the one seller at `origin`, with a process identity of its own.
     pub async fn paywall(origin: &str, ledger: &LocalLedger, clock: &TestClock) -> Paywall {
+        Self::paywall_through(ledger.facilitator(), origin, clock).await
+    }
+
+    /// As [`paywall`](Self::paywall), settling through any facilitator of the ledger.
+    pub async fn paywall_through(
+        facilitator: Arc<dyn Facilitator>,
+        origin: &str,
+        clock: &TestClock,
+    ) -> Paywall {
         let time = clock.clone();
         let mut builder = Paywall::builder(origin.parse().unwrap())
-            .facilitator(ledger.facilitator())
+            .facilitator(facilitator.clone())
             .receipt_key(key(105))
             .clock(move || time.now());
-        let rails = farthing::rails(key(SELLER).public(), &key(102), ledger.facilitator().as_ref()).await;
+        let rails = farthing::rails(key(SELLER).public(), &key(102), facilitator.as_ref()).await;
         for rail in rails.unwrap() {
             builder = builder.rail(rail);
         }
@@ -128,7 +171,9 @@ impl World {
 
     /// Sends a request and reads the answer.
     pub async fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
-        exchange(self.address, &request(self.address, method, target, headers, body)).await.expect("an answer")
+        exchange(self.address, &request(self.address, method, target, headers, body))
+            .await
+            .expect("an answer")
     }
 
     /// Asks for the offers of a request, which must be unpaid.
@@ -191,6 +236,18 @@ impl World {
 
     /// B: what the payer may spend, in atomic units of XTS.
     pub async fn balance(&self) -> u128 {
-        self.ledger.balance(self.payer.account(), "XTS").await.unwrap().0
+        self.balance_of(self.payer.account()).await
+    }
+
+    /// What any account may spend, in atomic units of XTS.
+    pub async fn balance_of(&self, account: PublicKey) -> u128 {
+        self.ledger.balance(account, "XTS").await.unwrap().0
+    }
+
+    /// Another payer, with the key of this seed and `amount`, such as `"1 XTS"`.
+    pub async fn another_payer(&self, seed: u8, amount: &str) -> NativePay {
+        let payer = NativePay::connect(self.ledger.facilitator(), None, key(seed)).await.unwrap();
+        self.ledger.deposit(payer.account(), amount).await.unwrap();
+        payer
     }
 }

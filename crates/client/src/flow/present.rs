@@ -202,6 +202,11 @@ impl Presenting {
                 let confirmation = self.prepared.0.rail.confirm(&self.prepared.0.payment, &response);
                 let confirmation = self.plausible(confirmation);
                 if refuses(answer, policy) {
+                    let said = Said::read(&answer.body, &policy.limits);
+                    if said.retry == Some(Retry::Same) && !proves(&confirmation) {
+                        let why = reason.or(said.code).unwrap_or_default();
+                        return Verdict::Again(why, retry_after(&answer.headers));
+                    }
                     return self.refused(policy, answer, reason, confirmation);
                 }
                 report.flags.push(Flag::NotSettled(reason.unwrap_or_default()));

@@ -153,13 +153,12 @@ fn captured<B>(
         },
         Outcome::NotSettled(said) if reason_of(&said) != reason::SETTLEMENT_PENDING => {
             tracing::warn!(payment = %held.case.claim.presented.id, reason = reason_of(&said), "not captured");
-            let stale = matches!(reason_of(&said), reason::STALE_OWNER | reason::PAYMENT_IN_PROGRESS);
-            return Action::Answer(if stale {
-                in_progress(&held.case, now)
-            } else {
-                let refusal = Refusal::new(Situation::Ended, "the payment can no longer be captured");
-                held.case.claim.refuse(&refusal, now)
-            });
+            if matches!(reason_of(&said), reason::STALE_OWNER | reason::PAYMENT_IN_PROGRESS) {
+                return Action::Answer(in_progress(&held.case, now));
+            }
+            // Whatever the reason, the hold must not outlive its handler: presented again, it would run once more.
+            let refusal = Refusal::new(Situation::Ended, "the payment can no longer be captured");
+            return held.void(Ending::Problem(refusal), now);
         }
         Outcome::NotSettled(_) => "the facilitator does not know yet".to_owned(),
         Outcome::Unknown(unknown) => unknown.to_string(),

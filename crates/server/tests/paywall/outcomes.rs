@@ -109,6 +109,21 @@ async fn an_unknown_capture_is_repeated_in_the_background() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_capture_that_is_refused_in_the_background_is_voided_there() {
+    let world = World::new();
+    let app = shop(&world, world.paywall.price("$0.001"));
+    let signed = get("/a").pay(&app).await;
+    world.ledger.fail("capture", Fault::Lost);
+    world.ledger.fail("capture", Fault::Refused("invalid_transaction_state"));
+    pending(&signed.send(&app).await);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(world.ledger.state(&signed.id()), "voided");
+    assert_eq!(signed.send(&app).await.code(), (402, "payment-voided".into(), "new".into()));
+    assert_eq!((world.hits.get(), world.ledger.captures()), (1, 0));
+    assert_eq!(world.ledger.balance("alice"), 1_000_000);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_background_gives_up_when_the_capture_deadline_has_passed() {
     let world = World::new();
     let app = shop(&world, world.paywall.price("$0.001"));
@@ -138,6 +153,9 @@ async fn t21_a_refused_capture_lets_no_byte_out() {
             assert_eq!(got.code(), expected);
             assert!(!got.text().contains("run 1") && !got.text().contains("xxx"));
             assert_eq!((world.hits.get(), world.ledger.captures()), (1, 0));
+            if why != "stale_owner" {
+                assert_eq!(world.ledger.balance("alice"), 1_000_000, "the hold did not outlive its handler");
+            }
             assert_eq!(get(target).pay(&app).await.send(&app).await.status, 200);
         }
     }
