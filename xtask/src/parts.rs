@@ -22,10 +22,11 @@ struct Part {
 const PARTS: &[Part] = &[
     Part {
         name: "curl",
-        needed_for: "the README's curl lines",
+        needed_for: "the curl lines of the README, the manual and the demonstration",
         check: &["curl", "--version"],
         apt: &["curl"],
     },
+    Part { name: "jq", needed_for: "the jq lines of the manual", check: &["jq", "--version"], apt: &["jq"] },
     Part {
         name: "python3",
         needed_for: "reading the golden vectors in a second language",

@@ -18,7 +18,8 @@ pub fn program(package: &str, name: &str) -> PathBuf {
     let directory = test.parent().and_then(Path::parent).expect("a test lies in the target directory");
     let path = directory.join(name);
     let built = std::fs::metadata(&path).and_then(|file| file.modified()).ok();
-    if built.is_none_or(|built| built < newest(&workspace().join("crates"))) {
+    let sources = ["crates", "examples"].map(|directory| newest(&workspace().join(directory)));
+    if built.is_none_or(|built| sources.iter().any(|changed| built < *changed)) {
         build(package, name, directory);
     }
     path
