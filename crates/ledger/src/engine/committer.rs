@@ -52,6 +52,8 @@ pub(super) struct Committer<S> {
     head: Head,
     /// The highest time by which anything was judged; the head has the highest that is durable.
     seen: u64,
+    /// Every hold that was due before this time has ended.
+    swept: u64,
     clock: Clock,
 }
 
@@ -80,7 +82,8 @@ impl<S: Storage> Committer<S> {
         let head = read_head(&mut storage)?.ok_or_else(|| StorageError("the head is missing".into()))?;
         check_end(&mut storage, &head)?;
         let seen = head.clock;
-        let committer = Self { storage, key, genesis: genesis.clone(), head, seen, clock: options.clock };
+        let committer =
+            Self { storage, key, genesis: genesis.clone(), head, seen, swept: 0, clock: options.clock };
         Ok((committer, genesis))
     }
 
@@ -95,7 +98,7 @@ impl<S: Storage> Committer<S> {
         };
         let head = Head { sequence: 0, hash: [0; 32], clock: now };
         let mut committer =
-            Self { storage, key, genesis: genesis.clone(), head, seen: now, clock: options.clock };
+            Self { storage, key, genesis: genesis.clone(), head, seen: now, swept: 0, clock: options.clock };
         let mut head = committer.head;
         let mut overlay = Overlay::new(&mut committer.storage);
         overlay.put(Table::Meta, GENESIS.to_vec(), genesis.encode());
@@ -164,8 +167,11 @@ impl<S: Storage> Committer<S> {
         self.seen = now;
         let context = Context { genesis: self.genesis.clone(), now };
         let mut head = Head { clock: now, ..self.head };
+        let swept = std::mem::replace(&mut self.swept, now);
         let mut overlay = Overlay::new(&mut self.storage);
-        sweep(&context, &mut overlay, &mut head)?;
+        if swept < now {
+            sweep(&context, &mut overlay, &mut head, swept)?;
+        }
         let mut promised = false;
         let (mut replies, mut pending) = (Vec::with_capacity(jobs.len()), Vec::new());
         for job in jobs.drain(..) {
@@ -204,36 +210,30 @@ fn settle<S: Storage>(overlay: &mut Overlay<'_, S>, head: &mut Head, applied: Ap
     applied.reply
 }
 
-/// Ends every hold whose capture deadline has passed, before anything is judged at this time.
+/// Ends every hold whose capture deadline has passed, before anything is judged at this time. Holds that were
+/// due before `swept` have ended; only the time since then is looked at, because in a log-structured engine
+/// each hold that ended leaves a trace behind.
 fn sweep<S: Storage>(
     context: &Context,
     overlay: &mut Overlay<'_, S>,
     head: &mut Head,
+    swept: u64,
 ) -> Result<(), StorageError> {
-    let mut from = Vec::new();
+    let mut from = swept.to_be_bytes().to_vec();
+    let to = context.now.to_be_bytes();
     loop {
-        let due = overlay.scan_storage(Table::Due, &from, SWEEP)?;
-        let mut payments = Vec::new();
-        for (row, _) in &due {
+        let due = overlay.scan_between(Table::Due, &from, &to, SWEEP)?;
+        let Some((last, _)) = due.last() else { return Ok(()) };
+        from = [last.as_slice(), &[0]].concat();
+        let ids = due.iter().map(|(row, _)| {
             let mut row = Reader::bare(row);
-            if row.u64()? < context.now {
-                payments.push(PaymentId(row.fixed()?));
-            }
-        }
-        let more = payments.len() == SWEEP;
-        if let Some((last, _)) = due.last().filter(|_| more) {
-            from = [last.as_slice(), &[0]].concat();
-        }
-        if payments.is_empty() {
-            return Ok(());
-        }
+            row.u64().and_then(|_| row.fixed()).map(PaymentId)
+        });
+        let payments = ids.collect::<Result<Vec<_>, _>>()?;
         if let Ok(Applied { entry: Some((event, postings)), .. }) =
             core::apply(context, overlay, &Command::Reclaim(payments))?
         {
             append(overlay, head, event, postings);
-        }
-        if !more {
-            return Ok(());
         }
     }
 }

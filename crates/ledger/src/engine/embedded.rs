@@ -172,6 +172,11 @@ fn name(table: Table) -> &'static str {
     }
 }
 
+fn collect(rows: impl Iterator<Item = fjall::Guard>, limit: usize) -> Result<Vec<Row>, StorageError> {
+    let rows = rows.take(limit).map(|row| row.into_inner());
+    rows.map(|row| row.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(broken)).collect()
+}
+
 impl Storage for EmbeddedStorage {
     fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         let row = self.table(table)?.get(key).map_err(broken)?;
@@ -179,9 +184,20 @@ impl Storage for EmbeddedStorage {
     }
 
     fn scan(&mut self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, StorageError> {
-        let rows = self.table(table)?.range(from..).take(limit);
-        let rows = rows.map(|row| row.into_inner().map(|(key, value)| (key.to_vec(), value.to_vec())));
-        rows.collect::<Result<_, _>>().map_err(broken)
+        collect(self.table(table)?.range(from..), limit)
+    }
+
+    fn between(
+        &mut self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Row>, StorageError> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        collect(self.table(table)?.range(from..to), limit)
     }
 
     fn commit(&mut self, writes: &Writes) -> Result<(), StorageError> {

@@ -52,6 +52,17 @@ impl<'a, S: Storage> Overlay<'a, S> {
         self.storage.scan(table, from, limit)
     }
 
+    /// As [`scan_storage`](Self::scan_storage), up to and without `to`.
+    pub(super) fn scan_between(
+        &mut self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Row>, StorageError> {
+        self.storage.between(table, from, to, limit)
+    }
+
     /// Makes the batch durable.
     pub(super) fn commit(self) -> Result<(), StorageError> {
         self.storage.commit(&self.writes)

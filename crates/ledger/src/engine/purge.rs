@@ -39,10 +39,17 @@ fn walk<S: Storage>(
     forget: Forget<S>,
 ) -> Result<(), StorageError> {
     let from = overlay.get(Table::Meta, cursor)?.unwrap_or_default();
+    let is_old = |entry: &Entry| entry.at.saturating_add(age) < context.now;
+    // Nearly always the oldest is too young, and nothing else needs to be read.
+    let oldest = overlay.scan_storage(Table::Entry, &from, 1)?;
+    match oldest.first().map(|(_, bytes)| Entry::decode(bytes)).transpose()? {
+        Some(entry) if is_old(&entry) => {}
+        _ => return Ok(()),
+    }
     let mut reached = None;
     for (sequence, bytes) in overlay.scan_storage(Table::Entry, &from, limit)? {
         let entry = Entry::decode(&bytes)?;
-        if entry.at.saturating_add(age) >= context.now {
+        if !is_old(&entry) {
             break;
         }
         forget(context, overlay, &entry)?;

@@ -35,6 +35,23 @@ pub trait Storage: Send + 'static {
     /// [`StorageError`].
     fn scan(&mut self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, StorageError>;
 
+    /// As [`scan`](Self::scan), up to and without `to`. Engines that keep traces of removed rows must not walk
+    /// over those behind `to`.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    fn between(
+        &mut self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Row>, StorageError> {
+        let mut rows = self.scan(table, from, limit)?;
+        rows.retain(|(key, _)| key.as_slice() < to);
+        Ok(rows)
+    }
+
     /// Makes all of `writes` durable, or none. After an error nobody knows which.
     ///
     /// # Errors
