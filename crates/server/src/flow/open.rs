@@ -132,7 +132,7 @@ impl Opened {
             BodyFault::Timeout => Refusal::new(Situation::BodyTimeout, "the body did not arrive in time"),
             BodyFault::Unreadable => Refusal::new(Situation::BodyUnreadable, "the body broke off"),
         };
-        Action::Answer(Answer::problem(&refusal, None, None))
+        Action::Answer(Answer::problem(&refusal.field("body"), None, None))
     }
 
     /// The body is read, or need not be.
