@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use farthing_protocol::SecretKey;
@@ -109,7 +110,10 @@ impl EmbeddedStorage {
 
     fn with_lock(directory: &Path, lock: File) -> Result<Self, OpenError> {
         let builder = Database::builder(directory.join(ROWS)).cache_size(CACHE_BYTES).worker_threads(WORKERS);
-        let database = builder.open().map_err(broken)?;
+        // fjall 3.1 asserts where a damaged journal has lengths that do not fit: that is a refusal, too.
+        let opened = catch_unwind(AssertUnwindSafe(|| builder.open()));
+        let damaged = |_| StorageError("the journal is damaged; restore a backup".into());
+        let database = opened.map_err(damaged)?.map_err(broken)?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
         let tables = Table::ALL.into_iter().map(|table| database.keyspace(name(table), options));
         let tables = tables.collect::<Result<_, _>>().map_err(broken)?;
