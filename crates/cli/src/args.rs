@@ -27,7 +27,7 @@ EXAMPLES
   Decode a header that you found in a log:
       farthing inspect eyJ4NDAyVmVyc2lvbiI6Mi...
 
-  Prove a ledger, also while a server is running on it:
+  Prove a ledger, also while the demo is running on it:
       farthing ledger check --data ./ledger
 
 EXIT STATUS
@@ -229,8 +229,8 @@ Reads a ledger's history from its first entry to its last and believes none of i
 ledger's signature over its end, the signature of every payment, deposit and operation, that no entry makes or \
 loses money, and that every balance, hold and payment is what history says.
 
-It changes nothing. While another process runs the ledger, that process is asked to check it, on the socket \
-admin.sock in the directory.";
+It changes nothing. While `farthing demo` runs the ledger, that process is asked to check it, on the socket \
+admin.sock in the directory. Any other process that runs a ledger has to be stopped first.";
 
 const CHECK_AFTER: &str = "\
 EXAMPLES
