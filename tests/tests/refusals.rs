@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use farthing::facilitator::RemoteFacilitator;
 use farthing::facilitator::http::HttpOptions;
-use farthing::farthing_ledger::engine::{MemoryStorage, Row, Storage, StorageError, Writes};
+use farthing::farthing_ledger::engine::{MemoryStorage, Row, Snapshot, Storage, StorageError, Writes};
 use farthing::farthing_ledger::operation::{Action, Op, answer_hash, signed_bytes};
 use farthing::farthing_ledger::rows::Table;
 use farthing::farthing_ledger::{Ledger, LedgerId, Options};
@@ -362,7 +362,7 @@ impl Disk {
     fn there(&self) -> Result<std::sync::MutexGuard<'_, MemoryStorage>, StorageError> {
         match self.gone.load(Ordering::SeqCst) {
             false => Ok(self.rows.lock().unwrap()),
-            true => Err(StorageError("the disk is gone".into())),
+            true => Err(StorageError::Failed("the disk is gone".into())),
         }
     }
 }
@@ -376,6 +376,9 @@ impl Storage for Disk {
     }
     fn commit(&mut self, writes: &Writes) -> Result<(), StorageError> {
         self.there()?.commit(writes)
+    }
+    fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, StorageError> {
+        self.there()?.snapshot()
     }
 }
 

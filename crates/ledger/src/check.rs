@@ -4,6 +4,7 @@
 //! every debit, deposit and operation, the sum of every entry's postings, and what the balances, holds
 //! and payments must be after them. It shares no code with the core that wrote them.
 
+mod history;
 mod rows;
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,6 +13,7 @@ use farthing_protocol::layout::{LayoutError, Reader};
 use farthing_protocol::rail::PaymentId;
 use farthing_protocol::{PublicKey, Signature, signature};
 
+use self::history::History;
 use crate::admin::{Deposit, KeyChange, NewAsset, Scope};
 use crate::core::SKEW;
 use crate::entry::{Entry, Event, Evidence, Posting};
@@ -60,6 +62,8 @@ pub type Scan<'a, E> = &'a mut dyn FnMut(Table, &[u8], usize) -> Result<Vec<(Vec
 /// The faults that are written out; the rest are counted.
 const MAX_FAULTS: usize = 50;
 const PAGE: usize = 1024;
+/// Chains that a ledger has at most, one for each process that ever wrote at the same time as others.
+const MAX_CHAINS: usize = 16_384;
 /// All of an amount, in basis points.
 const MAX_BPS: u16 = 10_000;
 
@@ -69,9 +73,17 @@ const MAX_BPS: u16 = 10_000;
 /// Those of `scan` only. Damage is a fault in the report, not an error.
 pub fn check<E>(scan: Scan<'_, E>) -> Result<Report, E> {
     let mut audit = Audit::default();
-    let meta: HashMap<Vec<u8>, Vec<u8>> = scan(Table::Meta, &[], PAGE)?.into_iter().collect();
-    for_each(scan, Table::Entry, &mut |key, bytes| audit.entry(key, bytes))?;
-    audit.head(meta.get(&b"head"[..]));
+    let meta: BTreeMap<Vec<u8>, Vec<u8>> = scan(Table::Meta, &[], MAX_CHAINS)?.into_iter().collect();
+    let mut history = History::open(scan, &meta)?;
+    while let Some((key, bytes)) = history.next(scan)? {
+        audit.entry(&key, &bytes);
+    }
+    if history.strays > 0 {
+        audit.fault(format!("{} chains of entries have no head", history.strays));
+    }
+    for chain in history.chains() {
+        audit.head(chain, meta.get(&key::of_chain(b"head", chain)));
+    }
     audit.genesis_row(meta.get(&b"genesis"[..]));
     for_each(scan, Table::Balance, &mut |key, bytes| audit.balance_row(key, bytes))?;
     for_each(scan, Table::Payment, &mut |key, bytes| audit.payment_row(key, bytes))?;
@@ -135,17 +147,26 @@ impl Seen {
     }
 }
 
+/// How far a chain has been read.
+#[derive(Clone, Copy, Default)]
+struct End {
+    sequence: u64,
+    hash: [u8; 32],
+    /// Unix seconds of its last entry.
+    clock: u64,
+}
+
 #[derive(Default)]
 struct Audit {
     report: Report,
     more_faults: u64,
     ledger: Option<(Genesis, LedgerId)>,
-    sequence: u64,
-    hash: [u8; 32],
-    clock: u64,
+    /// Hash of the first entry, from which every further chain begins.
+    genesis_hash: [u8; 32],
+    ends: BTreeMap<u32, End>,
     assets: HashMap<AssetCode, NewAsset>,
     deposits: HashMap<[u8; 32], Vec<u8>>,
-    /// The last time that the head names.
+    /// The last time that a head names.
     head_clock: u64,
     keys: HashMap<PublicKey, AccountKeys>,
     balances: HashMap<Vec<u8>, (Book, AssetCode, i128)>,
@@ -165,29 +186,42 @@ impl Audit {
     }
 
     fn entry(&mut self, key: &[u8], bytes: &[u8]) {
-        let expected = self.sequence.saturating_add(1);
-        self.sequence = expected;
         self.report.entries += 1;
+        let (chain, _) = key::entry_of(key).unwrap_or_default();
+        let end = self.end_of(chain);
+        let expected = end.sequence.saturating_add(1);
         let entry = match Entry::decode(bytes) {
             Ok(entry) => entry,
-            Err(error) => return self.fault(format!("entry {expected} cannot be read: {error}")),
+            Err(error) => {
+                self.ends.insert(chain, End { sequence: expected, ..end });
+                return self.fault(format!("{} cannot be read: {error}", name(chain, expected)));
+            }
         };
-        if key != entry.sequence.to_be_bytes() || entry.sequence != expected {
-            self.fault(format!("entry {expected} is missing or out of place"));
-            self.sequence = entry.sequence;
+        if key != key::entry(entry.chain, entry.sequence) || entry.sequence != expected {
+            self.fault(format!("{} is missing or out of place", name(chain, expected)));
         }
-        if entry.previous != self.hash {
-            self.fault(format!("entry {} does not follow from the one before it", entry.sequence));
+        let this = name(chain, entry.sequence);
+        if entry.previous != end.hash {
+            self.fault(format!("{this} does not follow from the one before it"));
         }
-        if entry.at < self.clock {
-            self.fault(format!("entry {} is older than the one before it", entry.sequence));
+        if entry.at < end.clock {
+            self.fault(format!("{this} is older than the one before it"));
         }
-        self.hash = Entry::hash(bytes);
-        self.clock = entry.at;
+        let hash = Entry::hash(bytes);
+        if self.ends.is_empty() {
+            self.genesis_hash = hash;
+        }
+        self.ends.insert(chain, End { sequence: entry.sequence, hash, clock: entry.at });
         if let Err(why) = self.event(&entry) {
-            self.fault(format!("entry {} ({}): {why}", entry.sequence, entry.event.name()));
+            self.fault(format!("{this} ({}): {why}", entry.event.name()));
         }
         self.post(&entry);
+    }
+
+    /// How far a chain has been read: before its first entry, where it must begin.
+    fn end_of(&self, chain: u32) -> End {
+        let hash = if chain == 0 { [0; 32] } else { self.genesis_hash };
+        self.ends.get(&chain).copied().unwrap_or(End { hash, ..End::default() })
     }
 
     fn post(&mut self, entry: &Entry) {
@@ -201,14 +235,16 @@ impl Audit {
         }
         for (asset, sum) in sums {
             if sum != 0 {
-                self.fault(format!("entry {} makes or loses {sum} of {asset}", entry.sequence));
+                let entry = name(entry.chain, entry.sequence);
+                self.fault(format!("{entry} makes or loses {sum} of {asset}"));
             }
         }
         for posting in &entry.postings {
             let row = key::balance(&posting.book, &posting.asset);
             let negative = self.balances.get(&row).is_some_and(|(_, _, balance)| *balance < 0);
             if negative && posting.book != Book::Issued {
-                self.fault(format!("entry {} overdraws {:?}", entry.sequence, posting.book));
+                let entry = name(entry.chain, entry.sequence);
+                self.fault(format!("{entry} overdraws {:?}", posting.book));
             }
         }
     }
@@ -216,7 +252,8 @@ impl Audit {
     /// Verifies one event's evidence and that its postings are what it allows.
     fn event(&mut self, entry: &Entry) -> Result<(), String> {
         if let Event::Genesis(genesis) = &entry.event {
-            expect(entry.sequence == 1 && entry.postings.is_empty(), "a second genesis")?;
+            let first = entry.chain == 0 && entry.sequence == 1;
+            expect(first && entry.postings.is_empty(), "a second genesis")?;
             expect(genesis.fee_bps <= MAX_BPS, "takes more than everything as its fee")?;
             self.ledger = Some((genesis.clone(), genesis.id()));
             return Ok(());
@@ -465,7 +502,7 @@ impl Audit {
         signature::verify(key, message, sig).map_err(|_| "its signature is wrong".into())
     }
 
-    fn head(&mut self, row: Option<&Vec<u8>>) {
+    fn head(&mut self, chain: u32, row: Option<&Vec<u8>>) {
         let read = |bytes: &[u8]| {
             let mut from = Reader::bare(bytes);
             let head = Head { sequence: from.u64()?, hash: from.fixed()?, clock: from.u64()? };
@@ -477,8 +514,9 @@ impl Audit {
         else {
             return self.fault("the genesis or the head is missing".into());
         };
-        self.head_clock = head.clock;
-        if head.sequence != self.sequence || head.hash != self.hash || head.clock < self.clock {
+        self.head_clock = self.head_clock.max(head.clock);
+        let end = self.end_of(chain);
+        if head.sequence != end.sequence || head.hash != end.hash || head.clock < end.clock {
             self.fault("the head does not name the last entry".into());
         }
         if self.verify(&genesis.key, &head.signed_bytes(&ledger), &sig).is_err() {
@@ -526,6 +564,11 @@ impl Audit {
         }
         self.report
     }
+}
+
+/// What an entry is called.
+fn name(chain: u32, sequence: u64) -> String {
+    if chain == 0 { format!("entry {sequence}") } else { format!("entry {sequence} of chain {chain}") }
 }
 
 type Net = (Book, AssetCode, i128);

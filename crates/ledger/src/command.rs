@@ -9,7 +9,7 @@ use farthing_protocol::{Amount, PublicKey, Retry, SecretKey, Signature, reason, 
 
 use crate::admin::{Deposit, KeyChange, NewAsset};
 use crate::identity::LedgerId;
-use crate::operation::{self, MAX_OPERATIONS, Op};
+use crate::operation::{self, Action, MAX_OPERATIONS, Op};
 use crate::rows::{MAX_TENANT, Payment};
 use crate::terms::{Terms, payment_id};
 
@@ -213,6 +213,46 @@ pub enum Command {
     Charge(Box<Checked<Charge>>),
     /// End holds whose capture deadline has passed.
     Reclaim(Vec<PaymentId>),
+}
+
+impl Command {
+    /// Adds what it is going to read.
+    #[cfg(feature = "engine")]
+    pub(crate) fn want(&self, wanted: &mut crate::engine::Wanted) {
+        match self {
+            Self::Asset(_) => wanted.registers = true,
+            Self::Deposit(deposit) => {
+                let deposit = &deposit.get().command;
+                wanted.registers = true;
+                wanted.debits.insert((deposit.account, deposit.asset));
+            }
+            Self::Keys(change) => {
+                wanted.registers = true;
+                wanted.keys.insert(change.get().command.account);
+            }
+            Self::Authorize(authorize) => authorize.get().want(wanted),
+            Self::Charge(charge) => charge.get().authorize.want(wanted),
+            Self::Operate(operate) => {
+                for (op, _) in &operate.get().operations {
+                    wanted.payments.insert(op.payment);
+                    if op.action == Action::Refund {
+                        wanted.refunds.insert(op.payment);
+                    }
+                }
+            }
+            Self::Reclaim(payments) => wanted.payments.extend(payments),
+        }
+    }
+}
+
+impl Authorize {
+    #[cfg(feature = "engine")]
+    fn want(&self, wanted: &mut crate::engine::Wanted) {
+        wanted.payments.insert(self.id);
+        wanted.debits.insert((self.terms.payer, self.terms.asset));
+        wanted.nonces.insert((self.terms.payer, self.terms.nonce));
+        wanted.keys.insert(self.terms.payer);
+    }
 }
 
 /// What became of a command that was not refused.

@@ -1,5 +1,9 @@
 //! Entries: what happened, the postings it made, and the hash chain that makes it history.
 //!
+//! Each committer writes a chain of its own. Where there is one, an entry's place in its chain is its place in
+//! history (layout version 1); where several write to one ledger, an entry also says which chain it belongs to
+//! and the position of its batch among all of them (layout version 2).
+//!
 //! An entry carries its evidence (signed bytes and signatures), so that `farthing ledger check` can
 //! verify every debit again without trusting a row.
 
@@ -58,11 +62,17 @@ pub struct Evidence {
 /// One link of the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Counts from 1, without gaps.
+    /// The committer's chain; 0 for the first.
+    pub chain: u32,
+    /// Counts from 1 in its chain, without gaps.
     pub sequence: u64,
+    /// Orders the batches of all chains: one that saw what another did has a higher position. Equal to the
+    /// sequence where there is one committer.
+    pub position: u64,
     /// Unix seconds by the ledger's clock; never less than the entry before.
     pub at: u64,
-    /// Hash of the entry before; zero for the first.
+    /// Hash of the entry before in its chain; zero for the first of chain 0, the hash of that one for the first
+    /// of any other.
     pub previous: [u8; 32],
     /// What happened.
     pub event: Event,
@@ -73,7 +83,12 @@ pub struct Entry {
 impl Entry {
     /// The entry's bytes; their hash is the next entry's `previous`.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::new("farthing/entry", 1).u64(self.sequence).u64(self.at).fixed(&self.previous);
+        let out = if self.is_alone() {
+            Writer::new("farthing/entry", 1).u64(self.sequence)
+        } else {
+            Writer::new("farthing/entry", 2).u32(self.chain).u64(self.sequence).u64(self.position)
+        };
+        let mut out = out.u64(self.at).fixed(&self.previous);
         out = out.u32(self.postings.len() as u32);
         for posting in &self.postings {
             out = posting.asset.write(posting.book.write(out)).i128(posting.amount);
@@ -86,8 +101,16 @@ impl Entry {
     /// # Errors
     /// [`LayoutError`] names what is wrong.
     pub fn decode(bytes: &[u8]) -> Result<Self, LayoutError> {
-        let mut from = Reader::open(bytes, "farthing/entry", 1)?;
-        let (sequence, at, previous) = (from.u64()?, from.u64()?, from.fixed()?);
+        let alone = Reader::open(bytes, "farthing/entry", 1);
+        let is_alone = alone.is_ok();
+        let mut from = alone.or_else(|_| Reader::open(bytes, "farthing/entry", 2))?;
+        let (chain, sequence, position) = if is_alone {
+            let sequence = from.u64()?;
+            (0, sequence, sequence)
+        } else {
+            (from.u32()?, from.u64()?, from.u64()?)
+        };
+        let (at, previous) = (from.u64()?, from.fixed()?);
         let count = from.u32()?;
         let mut postings = Vec::new();
         for _ in 0..count {
@@ -96,7 +119,16 @@ impl Entry {
         }
         let event = Event::read(&mut from)?;
         from.finish()?;
-        Ok(Self { sequence, at, previous, event, postings })
+        let entry = Self { chain, sequence, position, at, previous, event, postings };
+        if entry.is_alone() != is_alone {
+            return Err(LayoutError::Value { field: "version" });
+        }
+        Ok(entry)
+    }
+
+    /// Whether its place in its chain says all about its place in history.
+    fn is_alone(&self) -> bool {
+        self.chain == 0 && self.position == self.sequence
     }
 
     /// The hash of encoded entry bytes.

@@ -278,6 +278,35 @@ pub(crate) mod key {
         [payer.0, *nonce].concat()
     }
 
+    /// Entries of chain 0 come first, then those of each further chain, in their order.
+    pub(crate) fn entry(chain: u32, sequence: u64) -> Vec<u8> {
+        match chain {
+            0 => sequence.to_be_bytes().to_vec(),
+            _ => Writer::bare().u64(u64::MAX).u32(chain).u64(sequence).finish(),
+        }
+    }
+
+    /// The chain and the sequence of an entry with this key.
+    pub(crate) fn entry_of(key: &[u8]) -> Option<(u32, u64)> {
+        let mut from = super::Reader::bare(key);
+        let first = from.u64().ok()?;
+        let of = if from.remaining() == 0 { (0, first) } else { (from.u32().ok()?, from.u64().ok()?) };
+        (from.finish().is_ok() && key == entry(of.0, of.1)).then_some(of)
+    }
+
+    /// Behind every entry of a chain, and not behind the next chain's first.
+    pub(crate) fn entries_end(chain: u32) -> Vec<u8> {
+        Writer::bare().u64(u64::MAX).u32(chain.saturating_add(1)).finish()
+    }
+
+    /// A row of the meta table that each chain has for itself.
+    pub(crate) fn of_chain(name: &[u8], chain: u32) -> Vec<u8> {
+        match chain {
+            0 => name.to_vec(),
+            _ => Writer::bare().fixed(name).fixed(b"/").u32(chain).finish(),
+        }
+    }
+
     pub(crate) fn due(deadline: u64, payment: &PaymentId) -> Vec<u8> {
         Writer::bare().u64(deadline).fixed(&payment.0).finish()
     }

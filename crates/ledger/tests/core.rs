@@ -50,7 +50,8 @@ impl Rows for Maps {
     fn balance(&mut self, book: &Book, asset: &AssetCode) -> Result<i128, Infallible> {
         Ok(self.balances.get(&(*book, *asset)).copied().unwrap_or(0))
     }
-    fn put_balance(&mut self, book: &Book, asset: &AssetCode, balance: i128) {
+    fn add_balance(&mut self, book: &Book, asset: &AssetCode, change: i128) {
+        let balance = self.balances.get(&(*book, *asset)).copied().unwrap_or(0) + change;
         write!(self.balances, (*book, *asset), balance);
     }
     fn payment(&mut self, id: &PaymentId) -> Result<Option<Payment>, Infallible> {

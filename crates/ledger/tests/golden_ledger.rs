@@ -191,7 +191,7 @@ mod engine {
     use std::sync::{Arc, Mutex};
 
     use farthing_ledger::command::{Authorize, Charge, Operate, Signed};
-    use farthing_ledger::engine::{MemoryStorage, Storage, StorageError, Writes};
+    use farthing_ledger::engine::{MemoryStorage, Snapshot, Storage, StorageError, Writes};
     use farthing_ledger::entry::{Entry, Event};
     use farthing_ledger::rows::{Mode, Table};
     use farthing_ledger::terms::Terms;
@@ -220,6 +220,10 @@ mod engine {
 
         fn commit(&mut self, writes: &Writes) -> Result<(), StorageError> {
             self.0.lock().unwrap().commit(writes)
+        }
+
+        fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, StorageError> {
+            self.0.lock().unwrap().snapshot()
         }
     }
 

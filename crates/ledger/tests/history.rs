@@ -76,7 +76,7 @@ fn rewritten(rows: &MemoryStorage, change: impl FnOnce(&mut Vec<Entry>)) -> Repo
         }
         let mut previous = [0; 32];
         for (entry, sequence) in entries.iter_mut().zip(1..) {
-            (entry.sequence, entry.previous) = (sequence, previous);
+            (entry.sequence, entry.position, entry.previous) = (sequence, sequence, previous);
             let bytes = entry.encode();
             previous = Entry::hash(&bytes);
             write(rows, Table::Entry, &sequence.to_be_bytes(), Some(bytes));
@@ -521,7 +521,15 @@ async fn money_that_no_issuer_signed_is_found() {
                 posting(Book::Account(public(PAYER)), units),
             ];
             let at = entries.last().unwrap().at;
-            entries.push(Entry { sequence: 0, at, previous: [0; 32], event, postings });
+            entries.push(Entry {
+                chain: 0,
+                sequence: 0,
+                position: 0,
+                at,
+                previous: [0; 32],
+                event,
+                postings,
+            });
         })
     };
     for signer in [LEDGER, PAYER, STRANGER] {

@@ -330,8 +330,13 @@ fn posting() -> impl Strategy<Value = Posting> {
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
-    (any::<u64>(), any::<u64>(), uniform32(any::<u8>()), event(), vec(posting(), 0..5)).prop_map(
-        |(sequence, at, previous, event, postings)| Entry { sequence, at, previous, event, postings },
+    // One committer's or one of several.
+    let place = (any::<u64>(), prop::option::of((any::<u32>(), any::<u64>())));
+    (place, any::<u64>(), uniform32(any::<u8>()), event(), vec(posting(), 0..5)).prop_map(
+        |((sequence, shared), at, previous, event, postings)| {
+            let (chain, position) = shared.unwrap_or((0, sequence));
+            Entry { chain, sequence, position, at, previous, event, postings }
+        },
     )
 }
 

@@ -6,7 +6,7 @@ mod world;
 
 use std::sync::{Arc, Mutex};
 
-use farthing_ledger::engine::{MemoryStorage, Row, Storage, StorageError, Writes};
+use farthing_ledger::engine::{MemoryStorage, Row, Snapshot, Storage, StorageError, Writes};
 use farthing_ledger::rows::Table;
 use farthing_ledger::statement::PaymentState;
 use farthing_ledger::{Ledger, Options};
@@ -54,6 +54,10 @@ impl Storage for Watched {
 
     fn commit(&mut self, writes: &Writes) -> Result<(), StorageError> {
         self.rows.commit(writes)
+    }
+
+    fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, StorageError> {
+        self.rows.snapshot()
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) fn deposit<R: Rows>(
         ensure!(balance.saturating_add(amount) <= cap, Refusal::PayerCap);
     }
     let postings = transfer(Book::Issued, account, deposit.asset, amount).to_vec();
-    post(rows, &postings)?;
+    post(rows, &postings);
     rows.put_deposit(&deposit.reference, &command.signed);
     Ok(Ok(Applied::entry(Reply::Done, Event::Deposit(evidence(command)), postings)))
 }

@@ -28,7 +28,7 @@ pub(super) fn authorize<R: Rows>(context: &Context, rows: &mut R, command: &Auth
     let amount = payment.terms.max_amount.0 as i128;
     let postings =
         transfer(Book::Account(payment.terms.payer), Book::Held, payment.terms.asset, amount).to_vec();
-    post(rows, &postings)?;
+    post(rows, &postings);
     rows.put_payment(&command.id, &payment);
     rows.put_replay(&payment.terms.payer, &payment.terms.nonce, &command.id);
     let standing = Standing::Owner { takeover: false };
@@ -57,7 +57,7 @@ pub(super) fn charge<R: Rows>(context: &Context, rows: &mut R, command: &Charge)
     let payer = Book::Account(payment.terms.payer);
     let mut postings = transfer(payer, Book::Held, payment.terms.asset, amount.0 as i128).to_vec();
     postings.extend(capture_postings(&context.genesis, &payment, amount));
-    post(rows, &postings)?;
+    post(rows, &postings);
     payment.captured = amount;
     rows.put_payment(&authorize.id, &payment);
     rows.put_replay(&payment.terms.payer, &payment.terms.nonce, &authorize.id);

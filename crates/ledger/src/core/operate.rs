@@ -68,7 +68,7 @@ fn one<R: Rows>(
         if before.state == PaymentState::Held && payment.state != PaymentState::Held {
             payment.ended_at = context.now;
         }
-        post(rows, &postings)?;
+        post(rows, &postings);
         rows.put_payment(&operation.payment, &payment);
         if let (Action::Capture, Some(answer)) = (operation.action, answer) {
             rows.put_answer(&operation.payment, answer);
@@ -153,7 +153,7 @@ pub(super) fn reclaim<R: Rows>(context: &Context, rows: &mut R, payments: &[Paym
             continue;
         }
         let posted = release_postings(&payment);
-        post(rows, &posted)?;
+        post(rows, &posted);
         payment.state = ended(&payment, PaymentState::Reclaimed);
         payment.changed_at = context.now;
         payment.ended_at = context.now;

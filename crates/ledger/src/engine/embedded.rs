@@ -9,9 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use farthing_protocol::SecretKey;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 
-use super::storage::{Row, Storage, StorageError, Writes};
+use super::storage::{Row, Snapshot, Storage, StorageError, Writes};
 use crate::check::{self, Report};
 use crate::keyfile::{self, KeyFileError};
 use crate::rows::Table;
@@ -112,7 +112,7 @@ impl EmbeddedStorage {
         let builder = Database::builder(directory.join(ROWS)).cache_size(CACHE_BYTES).worker_threads(WORKERS);
         // fjall 3.1 asserts where a damaged journal has lengths that do not fit: that is a refusal, too.
         let opened = catch_unwind(AssertUnwindSafe(|| builder.open()));
-        let damaged = |_| StorageError("the journal is damaged; restore a backup".into());
+        let damaged = |_| StorageError::failed("the journal is damaged; restore a backup");
         let database = opened.map_err(damaged)?.map_err(broken)?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
         let tables = Table::ALL.into_iter().map(|table| database.keyspace(name(table), options));
@@ -140,9 +140,13 @@ impl EmbeddedStorage {
     }
 
     fn table(&self, table: Table) -> Result<&Keyspace, StorageError> {
-        let at = Table::ALL.iter().position(|t| *t == table);
-        at.and_then(|at| self.tables.get(at)).ok_or_else(|| StorageError("a table is missing".into()))
+        find(&self.tables, table)
     }
+}
+
+fn find(tables: &[Keyspace], table: Table) -> Result<&Keyspace, StorageError> {
+    let at = Table::ALL.iter().position(|t| *t == table);
+    at.and_then(|at| tables.get(at)).ok_or_else(|| StorageError::failed("a table is missing"))
 }
 
 /// Takes the directory for this process, until it ends.
@@ -158,7 +162,7 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
 }
 
 fn broken(error: fjall::Error) -> StorageError {
-    StorageError(error.to_string())
+    StorageError::failed(error.to_string())
 }
 
 fn name(table: Table) -> &'static str {
@@ -206,12 +210,34 @@ impl Storage for EmbeddedStorage {
 
     fn commit(&mut self, writes: &Writes) -> Result<(), StorageError> {
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
-        for ((table, key), value) in writes {
+        for ((table, key), value) in &writes.rows {
             match value {
                 Some(value) => batch.insert(self.table(*table)?, key.as_slice(), value.as_slice()),
                 None => batch.remove(self.table(*table)?, key.as_slice()),
             }
         }
         batch.commit().map_err(broken)
+    }
+
+    fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, StorageError> {
+        Ok(Box::new(Moment { rows: self.database.snapshot(), tables: self.tables.clone() }))
+    }
+}
+
+/// The rows of a directory at one moment.
+struct Moment {
+    rows: fjall::Snapshot,
+    /// In the order of [`Table::ALL`].
+    tables: Vec<Keyspace>,
+}
+
+impl Snapshot for Moment {
+    fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let row = self.rows.get(find(&self.tables, table)?, key).map_err(broken)?;
+        Ok(row.map(|value| value.to_vec()))
+    }
+
+    fn scan(&mut self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, StorageError> {
+        collect(self.rows.range(find(&self.tables, table)?, from..), limit)
     }
 }

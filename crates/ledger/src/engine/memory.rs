@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::storage::{Row, Storage, StorageError, Writes};
+use super::storage::{Row, Snapshot, Storage, StorageError, Writes};
 use crate::rows::Table;
 
 /// Rows in memory.
@@ -22,12 +22,29 @@ impl Storage for MemoryStorage {
     }
 
     fn commit(&mut self, writes: &Writes) -> Result<(), StorageError> {
-        for ((table, key), value) in writes {
+        for ((table, key), value) in &writes.rows {
             match value {
                 Some(value) => self.rows.insert((*table, key.clone()), value.clone()),
                 None => self.rows.remove(&(*table, key.clone())),
             };
         }
         Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, StorageError> {
+        Ok(Box::new(Moment(self.clone())))
+    }
+}
+
+/// A copy of the rows.
+struct Moment(MemoryStorage);
+
+impl Snapshot for Moment {
+    fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.0.get(table, key)
+    }
+
+    fn scan(&mut self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, StorageError> {
+        self.0.scan(table, from, limit)
     }
 }

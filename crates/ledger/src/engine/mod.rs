@@ -11,6 +11,7 @@ mod embedded;
 mod memory;
 mod overlay;
 mod purge;
+mod stepper;
 mod storage;
 
 use std::sync::Arc;
@@ -22,9 +23,10 @@ use tokio::sync::{mpsc, oneshot};
 #[cfg(feature = "embedded")]
 pub use self::embedded::{EmbeddedStorage, OpenError};
 pub use self::memory::MemoryStorage;
-pub use self::storage::{Row, Storage, StorageError, Writes};
+pub use self::stepper::Stepper;
+pub use self::storage::{Begun, Row, Snapshot, Storage, StorageError, Wanted, Writes};
 
-use self::committer::{Job, Query};
+use self::committer::{Committer, Job, Query};
 use crate::admin::{Deposit, KeyChange, NewAsset};
 use crate::command::{Authorize, AuthorizeReply, Charge, Checked, Command, Operate, Refusal, Reply, Signed};
 use crate::identity::{AssetCode, LedgerId};
@@ -153,13 +155,37 @@ impl Ledger {
     /// # Errors
     /// When storage cannot be read, or was made with another key or other options.
     pub fn start(storage: impl Storage, key: SecretKey, options: Options) -> Result<Self, StorageError> {
-        let (committer, genesis) = committer::Committer::open(storage, key.clone(), options)?;
+        let (committer, genesis) = Committer::open(storage, key.clone(), options)?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(move || committer.run(queue));
-        let thread = thread.map_err(|e| StorageError(format!("no thread for the committer: {e}")))?;
+        let thread = thread.map_err(|e| StorageError::failed(format!("no thread for the committer: {e}")))?;
+        Ok(Self::of(genesis, key, jobs, Some(thread)))
+    }
+
+    /// A ledger that does nothing by itself: what is queued is applied when the [`Stepper`] is told so, on its
+    /// caller's thread. For simulations, where everything happens in one thread.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn stepped<S: Storage>(
+        storage: S,
+        key: SecretKey,
+        options: Options,
+    ) -> Result<(Self, Stepper<S>), StorageError> {
+        let (committer, genesis) = Committer::open(storage, key.clone(), options)?;
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        Ok((Self::of(genesis, key, jobs, None), Stepper::new(committer, queue)))
+    }
+
+    fn of(
+        genesis: Genesis,
+        key: SecretKey,
+        jobs: mpsc::Sender<Job>,
+        thread: Option<std::thread::JoinHandle<()>>,
+    ) -> Self {
         let id = genesis.id();
-        let inner = Inner { id, network: id.network(), genesis, key, jobs: Some(jobs), thread: Some(thread) };
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Inner { id, network: id.network(), genesis, key, jobs: Some(jobs), thread };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The ledger's id.
@@ -321,12 +347,30 @@ impl Ledger {
         Ok(LedgerTerms::sign(&self.inner.key, assets, genesis.fee_bps, genesis.fee_recipient))
     }
 
-    /// Verifies the whole history again; see [`check`](crate::check).
+    /// All rows at one moment, after everything that was queued before; reading them disturbs nobody.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn snapshot(&self) -> Result<Box<dyn Snapshot>, LedgerError> {
+        self.query(Query::Snapshot).await?.map_err(|e| LedgerError::Unavailable(e.to_string()))
+    }
+
+    /// Verifies the whole history again, on a thread of its own; see [`check`](crate::check).
     ///
     /// # Errors
     /// [`LedgerError`] when history cannot be read at all; what is wrong with it is in the report.
     pub async fn check(&self) -> Result<crate::check::Report, LedgerError> {
-        self.query(Query::Check).await?.map_err(|e| LedgerError::Unavailable(e.to_string()))
+        let mut rows = self.snapshot().await?;
+        let (reply, report) = oneshot::channel();
+        let check = move || {
+            let report = crate::check::check(&mut |table, from, limit| rows.scan(table, from, limit));
+            drop(reply.send(report));
+        };
+        let unavailable = |why: String| LedgerError::Unavailable(why);
+        let thread = std::thread::Builder::new().name("ledger-check".into()).spawn(check);
+        thread.map_err(|e| unavailable(format!("no thread for the check: {e}")))?;
+        let report = report.await.map_err(|_| unavailable("the check stopped".into()))?;
+        report.map_err(|e| unavailable(e.to_string()))
     }
 
     async fn command(&self, command: Command) -> Result<Reply, LedgerError> {

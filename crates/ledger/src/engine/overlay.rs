@@ -1,5 +1,7 @@
 //! Storage with one batch's writes laid over it: the [`Rows`] that the core sees.
 
+use std::collections::BTreeMap;
+
 use farthing_protocol::PublicKey;
 use farthing_protocol::layout::{Reader, Writer};
 use farthing_protocol::rail::PaymentId;
@@ -15,26 +17,28 @@ use crate::statement::PaymentState;
 pub(super) struct Overlay<'a, S> {
     storage: &'a mut S,
     writes: Writes,
+    /// Balances that were read, as storage has them.
+    balances: BTreeMap<Vec<u8>, i128>,
 }
 
 impl<'a, S: Storage> Overlay<'a, S> {
     pub(super) fn new(storage: &'a mut S) -> Self {
-        Self { storage, writes: Writes::new() }
+        Self { storage, writes: Writes::default(), balances: BTreeMap::new() }
     }
 
     pub(super) fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        match self.writes.get(&(table, key.to_vec())) {
+        match self.writes.rows.get(&(table, key.to_vec())) {
             Some(value) => Ok(value.clone()),
             None => self.storage.get(table, key),
         }
     }
 
     pub(super) fn put(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
-        self.writes.insert((table, key), Some(value));
+        self.writes.rows.insert((table, key), Some(value));
     }
 
     pub(super) fn remove(&mut self, table: Table, key: Vec<u8>) {
-        self.writes.insert((table, key), None);
+        self.writes.rows.insert((table, key), None);
     }
 
     /// Whether anything was written.
@@ -64,8 +68,24 @@ impl<'a, S: Storage> Overlay<'a, S> {
     }
 
     /// Makes the batch durable.
-    pub(super) fn commit(self) -> Result<(), StorageError> {
+    pub(super) fn commit(mut self) -> Result<(), StorageError> {
+        if !self.storage.shared() {
+            for (row, change) in std::mem::take(&mut self.writes.balances) {
+                let balance = self.stored_balance(&row)?.saturating_add(change);
+                self.put(Table::Balance, row, Writer::bare().i128(balance).finish());
+            }
+        }
         self.storage.commit(&self.writes)
+    }
+
+    fn stored_balance(&mut self, row: &[u8]) -> Result<i128, StorageError> {
+        if let Some(balance) = self.balances.get(row) {
+            return Ok(*balance);
+        }
+        let stored = self.storage.get(Table::Balance, row)?;
+        let balance = stored.map(|bytes| Reader::bare(&bytes).i128()).transpose()?.unwrap_or(0);
+        self.balances.insert(row.to_vec(), balance);
+        Ok(balance)
     }
 }
 
@@ -90,12 +110,14 @@ impl<S: Storage> Rows for Overlay<'_, S> {
     }
 
     fn balance(&mut self, book: &Book, asset: &AssetCode) -> Result<i128, StorageError> {
-        let row = self.get(Table::Balance, &key::balance(book, asset))?;
-        Ok(row.map(|bytes| Reader::bare(&bytes).i128()).transpose()?.unwrap_or(0))
+        let row = key::balance(book, asset);
+        let change = self.writes.balances.get(&row).copied().unwrap_or(0);
+        Ok(self.stored_balance(&row)?.saturating_add(change))
     }
 
-    fn put_balance(&mut self, book: &Book, asset: &AssetCode, balance: i128) {
-        self.put(Table::Balance, key::balance(book, asset), Writer::bare().i128(balance).finish());
+    fn add_balance(&mut self, book: &Book, asset: &AssetCode, change: i128) {
+        let sum = self.writes.balances.entry(key::balance(book, asset)).or_default();
+        *sum = sum.saturating_add(change);
     }
 
     fn payment(&mut self, id: &PaymentId) -> Result<Option<Payment>, StorageError> {

@@ -17,15 +17,26 @@ use crate::terms::{Terms, payment_id};
 /// up at every load.
 const STEP: usize = 8;
 
-/// Moves both cursors, in a commit that has written `written` entries.
+/// Moves both cursors of a chain, in a commit that has written `written` entries.
 pub(super) fn step<S: Storage>(
     context: &Context,
     overlay: &mut Overlay<'_, S>,
+    chain: u32,
     written: usize,
 ) -> Result<(), StorageError> {
     let limit = written.saturating_mul(2).saturating_add(STEP);
-    walk(context, overlay, b"purge-answers", REPLAY_KEPT, limit, forget_answers)?;
-    walk(context, overlay, b"purge-records", MAX_RECORD, limit, forget_record)
+    let answers = Cursor { chain, name: b"purge-answers", age: REPLAY_KEPT, limit };
+    walk(context, overlay, &answers, forget_answers)?;
+    let records = Cursor { chain, name: b"purge-records", age: MAX_RECORD, limit };
+    walk(context, overlay, &records, forget_record)
+}
+
+/// A walk over one chain's entries that are older than `age` seconds.
+struct Cursor {
+    chain: u32,
+    name: &'static [u8],
+    age: u64,
+    limit: usize,
 }
 
 type Forget<S> = fn(&Context, &mut Overlay<'_, S>, &Entry) -> Result<(), StorageError>;
@@ -33,21 +44,21 @@ type Forget<S> = fn(&Context, &mut Overlay<'_, S>, &Entry) -> Result<(), Storage
 fn walk<S: Storage>(
     context: &Context,
     overlay: &mut Overlay<'_, S>,
-    cursor: &[u8],
-    age: u64,
-    limit: usize,
+    cursor: &Cursor,
     forget: Forget<S>,
 ) -> Result<(), StorageError> {
-    let from = overlay.get(Table::Meta, cursor)?.unwrap_or_default();
-    let is_old = |entry: &Entry| entry.at.saturating_add(age) < context.now;
+    let row = key::of_chain(cursor.name, cursor.chain);
+    let from = overlay.get(Table::Meta, &row)?.unwrap_or_else(|| key::entry(cursor.chain, 0));
+    let end = key::entries_end(cursor.chain);
+    let is_old = |entry: &Entry| entry.at.saturating_add(cursor.age) < context.now;
     // Nearly always the oldest is too young, and nothing else needs to be read.
-    let oldest = overlay.scan_storage(Table::Entry, &from, 1)?;
+    let oldest = overlay.scan_between(Table::Entry, &from, &end, 1)?;
     match oldest.first().map(|(_, bytes)| Entry::decode(bytes)).transpose()? {
         Some(entry) if is_old(&entry) => {}
         _ => return Ok(()),
     }
     let mut reached = None;
-    for (sequence, bytes) in overlay.scan_storage(Table::Entry, &from, limit)? {
+    for (sequence, bytes) in overlay.scan_between(Table::Entry, &from, &end, cursor.limit)? {
         let entry = Entry::decode(&bytes)?;
         if !is_old(&entry) {
             break;
@@ -56,7 +67,7 @@ fn walk<S: Storage>(
         reached = Some([sequence.as_slice(), &[0]].concat());
     }
     if let Some(reached) = reached {
-        overlay.put(Table::Meta, cursor.to_vec(), reached);
+        overlay.put(Table::Meta, row, reached);
     }
     Ok(())
 }

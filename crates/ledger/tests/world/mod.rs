@@ -10,7 +10,7 @@ use std::time::Duration;
 use farthing_ledger::admin::{Deposit, KeyChange, NewAsset, Scope};
 use farthing_ledger::check::{self, Report};
 use farthing_ledger::command::{Authorize, AuthorizeReply, Charge, Operate, Refusal, Signed, Standing};
-use farthing_ledger::engine::{Clock, MemoryStorage, Storage, StorageError, Writes};
+use farthing_ledger::engine::{Clock, MemoryStorage, Snapshot, Storage, StorageError, Writes};
 use farthing_ledger::entry::Entry;
 use farthing_ledger::operation::{Action, Op, answer_hash, signed_bytes};
 use farthing_ledger::rows::{Payment, Table};
@@ -146,7 +146,11 @@ impl Storage for SharedStorage {
         if failure != Some(Failure::Lost) {
             self.rows().commit(writes)?;
         }
-        failure.map_or(Ok(()), |_| Err(StorageError("the flush failed".into())))
+        failure.map_or(Ok(()), |_| Err(StorageError::Failed("the flush failed".into())))
+    }
+
+    fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, StorageError> {
+        self.rows().snapshot()
     }
 }
 
