@@ -4,7 +4,7 @@
 //! every debit, deposit and operation, the sum of every entry's postings, and what the balances, holds
 //! and payments must be after them. It shares no code with the core that wrote them.
 
-mod history;
+pub(crate) mod history;
 mod rows;
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use farthing_protocol::layout::{LayoutError, Reader};
 use farthing_protocol::rail::PaymentId;
 use farthing_protocol::{PublicKey, Signature, signature};
+use serde::Serialize;
 
 use self::history::History;
 use crate::admin::{Deposit, KeyChange, NewAsset, Scope};
@@ -24,8 +25,10 @@ use crate::statement::PaymentState;
 use crate::terms::{Scheme, Terms, TermsFlow, payment_id};
 
 /// What a check found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
+    /// Chains of entries, one for each committer; each with a signed head.
+    pub chains: u64,
     /// Entries read.
     pub entries: u64,
     /// Signatures verified.
@@ -38,15 +41,24 @@ pub struct Report {
     pub faults: Vec<String>,
 }
 
-/// One asset's totals, in atomic units.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// One asset's totals, in atomic units; as text in JSON, where numbers are smaller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
+    /// Decimal places; `None` when no entry registers the asset.
+    pub scale: Option<u8>,
     /// Ever issued.
+    #[serde(serialize_with = "as_text")]
     pub issued: i128,
     /// In accounts.
+    #[serde(serialize_with = "as_text")]
     pub accounts: i128,
     /// Held for payments.
+    #[serde(serialize_with = "as_text")]
     pub held: i128,
+}
+
+fn as_text<S: serde::Serializer>(units: &i128, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(units)
 }
 
 impl Report {
@@ -82,6 +94,7 @@ pub fn check<E>(scan: Scan<'_, E>) -> Result<Report, E> {
         audit.fault(format!("{} chains of entries have no head", history.strays));
     }
     for chain in history.chains() {
+        audit.report.chains += 1;
         audit.head(chain, meta.get(&key::of_chain(b"head", chain)));
     }
     audit.genesis_row(meta.get(&b"genesis"[..]));
@@ -541,6 +554,7 @@ impl Audit {
         }
         for (book, asset, balance) in self.balances.values() {
             let totals = self.report.assets.entry(asset.to_string()).or_default();
+            totals.scale = self.assets.get(asset).map(|asset| asset.scale);
             match book {
                 Book::Account(_) => totals.accounts = totals.accounts.saturating_add(*balance),
                 Book::Held => totals.held = totals.held.saturating_add(*balance),

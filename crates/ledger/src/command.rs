@@ -89,19 +89,31 @@ pub struct Operate {
     pub(crate) operations: Vec<(Op, Option<Vec<u8>>)>,
     pub(crate) signer: PublicKey,
     pub(crate) signature: Signature,
+    /// Holds whose lease runs are left alone.
+    pub(crate) spares_leases: bool,
 }
 
 impl Operate {
     /// Operations as received.
     pub fn new(operations: Vec<(Op, Option<Vec<u8>>)>, signer: PublicKey, signature: Signature) -> Self {
-        Self { operations, signer, signature }
+        Self { operations, signer, signature, spares_leases: false }
     }
 
     /// Signs operations on `ledger`.
     pub fn sign(ledger: &LedgerId, key: &SecretKey, operations: Vec<(Op, Option<Vec<u8>>)>) -> Self {
         let list: Vec<Op> = operations.iter().map(|(op, _)| *op).collect();
         let signature = key.sign(&operation::signed_bytes(ledger, &list));
-        Self { operations, signer: key.public(), signature }
+        Self { operations, signer: key.public(), signature, spares_leases: false }
+    }
+
+    /// Refuses holds whose owner's lease runs, whoever signs: for everybody but their owner.
+    pub fn sparing_leases(self) -> Self {
+        Self { spares_leases: true, ..self }
+    }
+
+    /// The payments that are operated on, in order.
+    pub fn payments(&self) -> Vec<PaymentId> {
+        self.operations.iter().map(|(op, _)| op.payment).collect()
     }
 
     /// Checks the signature, and that each answer is the one that was signed for.
@@ -366,6 +378,9 @@ pub enum Refusal {
     /// Another process took the hold over.
     #[error("another process owns the hold now")]
     StaleOwner,
+    /// Its owner is at work.
+    #[error("the hold's owner is at work: its lease runs")]
+    LeaseRuns,
     /// The hold has ended.
     #[error("the hold has ended")]
     HoldEnded,
@@ -405,6 +420,7 @@ impl Refusal {
             Self::Fee => reason::FEE_MISMATCH,
             Self::NoSuchPayment => reason::PAYMENT_UNKNOWN,
             Self::StaleOwner => reason::STALE_OWNER,
+            Self::LeaseRuns => reason::PAYMENT_IN_PROGRESS,
             Self::HoldEnded => reason::CAPTURE_EXPIRED,
             Self::AboveMaximum => reason::AMOUNT_EXCEEDED,
             Self::NotRefundable => reason::REFUND_EXPIRED,

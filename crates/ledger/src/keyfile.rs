@@ -2,10 +2,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use farthing_protocol::SecretKey;
+use farthing_protocol::signature::lower_hex;
+
+use crate::backup::Seed;
+use crate::directory;
 
 /// A key file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +52,14 @@ pub fn load_or_create(path: impl AsRef<Path>) -> Result<SecretKey, KeyFileError>
 /// # Errors
 /// [`KeyFileError`].
 pub fn load(path: impl AsRef<Path>) -> Result<SecretKey, KeyFileError> {
+    Ok(seed(path)?.key())
+}
+
+/// Reads what a key is made of, to be kept in a [backup](crate::backup).
+///
+/// # Errors
+/// [`KeyFileError`].
+pub fn seed(path: impl AsRef<Path>) -> Result<Seed, KeyFileError> {
     let path = path.as_ref();
     let io = |error| KeyFileError::Io(path.to_path_buf(), error);
     let mut file = File::open(path).map_err(io)?;
@@ -57,30 +69,39 @@ pub fn load(path: impl AsRef<Path>) -> Result<SecretKey, KeyFileError> {
     }
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(io)?;
-    SecretKey::from_hex(text.trim_end()).map_err(|_| KeyFileError::Content(path.to_path_buf()))
+    let seed = lower_hex::<32>(text.trim_end()).map(Seed);
+    seed.ok_or_else(|| KeyFileError::Content(path.to_path_buf()))
 }
 
-/// Draws a key. The finished file appears at once or not at all: it is written beside, flushed, and linked
-/// into place, which fails when somebody else was first.
+/// Draws a key, unless somebody else was first.
 fn create(path: &Path) -> Result<SecretKey, KeyFileError> {
-    let io = |error| KeyFileError::Io(path.to_path_buf(), error);
-    let directory = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io)?;
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(KeyFileError::Random)?;
-    let key = SecretKey::from_seed(seed);
-    let temporary = directory.join(format!(".{}.key", key.public()));
+    let seed = Seed(seed);
+    match store(path, &seed) {
+        Err(KeyFileError::Io(_, error)) if error.kind() == io::ErrorKind::AlreadyExists => load(path),
+        stored => stored.map(|()| seed.key()),
+    }
+}
+
+/// Keeps a key in a new file. The finished file appears at once or not at all: it is written beside, flushed, and
+/// linked into place, which fails when there is one.
+///
+/// # Errors
+/// [`KeyFileError`].
+pub fn store(path: impl AsRef<Path>, seed: &Seed) -> Result<(), KeyFileError> {
+    let path = path.as_ref();
+    let io = |error| KeyFileError::Io(path.to_path_buf(), error);
+    let directory = directory::above(path);
+    directory::make(directory).map_err(io)?;
+    let temporary = directory.join(format!(".{}.key", seed.key().public()));
     let mut file =
         OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary).map_err(io)?;
-    let written = writeln!(file, "{}", hex::encode(seed)).and_then(|()| file.sync_all());
+    let written = writeln!(file, "{}", hex::encode(seed.0)).and_then(|()| file.sync_all());
     let linked = written.and_then(|()| fs::hard_link(&temporary, path));
     let _ = fs::remove_file(&temporary);
-    match linked {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return load(path),
-        other => other.map_err(io)?,
-    }
-    File::open(directory).and_then(|d| d.sync_all()).map_err(io)?;
-    Ok(key)
+    linked.map_err(io)?;
+    directory::flush(directory).map_err(io)
 }
 
 #[cfg(test)]

@@ -10,22 +10,30 @@
 #![cfg_attr(not(feature = "engine"), allow(dead_code, unused_imports, reason = "rows are read by engines"))]
 
 pub mod admin;
+#[cfg(feature = "engine")]
+pub mod backup;
 pub mod check;
 pub mod command;
 pub mod core;
+#[cfg(feature = "embedded")]
+mod directory;
 #[cfg(feature = "engine")]
 pub mod engine;
 pub mod entry;
+#[cfg(feature = "engine")]
+pub mod export;
 pub mod identity;
 #[cfg(feature = "embedded")]
 pub mod keyfile;
 pub mod operation;
+#[cfg(feature = "engine")]
+pub mod recovery;
 pub mod rows;
 pub mod statement;
 pub mod terms;
 
 #[cfg(feature = "engine")]
-pub use engine::{Ledger, LedgerError, Options};
+pub use engine::{Ledger, LedgerError, Options, WeakLedger};
 pub use identity::{AssetCode, Book, LedgerId};
 
 #[cfg(all(doctest, feature = "engine"))]

@@ -177,6 +177,14 @@ impl Genesis {
         LedgerId::of(&self.key)
     }
 
+    /// Reads the row of the meta table.
+    ///
+    /// # Errors
+    /// [`LayoutError`] names what is wrong.
+    pub fn read(row: &[u8]) -> Result<Self, LayoutError> {
+        Self::decode(row)
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let out = Writer::new("farthing/genesis", 1).fixed(&self.key.0);
         let out = match &self.mode {

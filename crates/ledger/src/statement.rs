@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::identity::{AssetCode, LedgerId};
 
 /// Where a payment stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PaymentState {
     /// The ledger has never seen it. With `asOf` after validBefore: it never will.

@@ -1,6 +1,8 @@
 //! What every engine must do alike: one suite, expanded once for each of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[cfg(feature = "postgres")]
+mod database;
 mod world;
 
 #[path = "conformance/accounts.rs"]
@@ -16,11 +18,11 @@ mod operations;
 #[path = "conformance/times.rs"]
 mod times;
 
-/// Runs each test of the suite on an engine. A test that is missing here is an unused function, which the
+/// Runs each test of the suite on an engine, under the attributes that are given first. A test that is missing here is an unused function, which the
 /// lints refuse.
 macro_rules! conformance {
-    ($engine:ident, $open:expr) => {
-        conformance! { @tests $engine, $open,
+    ($(#[$attribute:meta])* $engine:ident, $open:expr) => {
+        conformance! { @tests [$(#[$attribute])*] $engine, $open,
             holds {
                 authorize_holds_the_maximum
                 t01_the_same_payment_again_resumes_for_its_owner_and_holds_once
@@ -119,14 +121,18 @@ macro_rules! conformance {
             }
         }
     };
-    (@tests $engine:ident, $open:expr, $($suite:ident { $($test:ident)* })*) => {
+    (@tests $attributes:tt $engine:ident, $open:expr, $($suite:ident { $($test:ident)* })*) => {
         mod $engine {
             $(mod $suite {
-                $(#[tokio::test]
-                async fn $test() {
-                    crate::$suite::$test($open).await;
-                })*
+                $(conformance! { @test $attributes $suite $test $open })*
             })*
+        }
+    };
+    (@test [$($attribute:tt)*] $suite:ident $test:ident $open:expr) => {
+        $($attribute)*
+        #[tokio::test]
+        async fn $test() {
+            crate::$suite::$test($open).await;
         }
     };
 }
@@ -134,3 +140,9 @@ macro_rules! conformance {
 conformance!(memory, crate::world::Memory::default());
 #[cfg(feature = "embedded")]
 conformance!(embedded, crate::world::Embedded::default());
+#[cfg(feature = "postgres")]
+conformance!(
+    #[ignore = "cargo xtask test"]
+    postgres,
+    crate::database::Postgres::default()
+);

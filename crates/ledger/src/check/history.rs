@@ -12,10 +12,10 @@ use crate::rows::{Table, key};
 type Row = (Vec<u8>, Vec<u8>);
 
 /// A merge of all chains.
-pub(super) struct History {
+pub(crate) struct History {
     chains: BTreeMap<u32, Chain>,
     /// Chains that have entries and no head.
-    pub(super) strays: u64,
+    pub(crate) strays: u64,
 }
 
 /// What of a chain has been read and not been given out.
@@ -27,7 +27,7 @@ struct Chain {
 
 impl History {
     /// All chains that have a head in `meta`. Chain 0 always is.
-    pub(super) fn open<E>(scan: Scan<'_, E>, meta: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Self, E> {
+    pub(crate) fn open<E>(scan: Scan<'_, E>, meta: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Self, E> {
         let number = |row: &Vec<u8>| {
             let chain = row.strip_prefix(b"head/")?;
             let mut from = Reader::bare(chain);
@@ -43,12 +43,12 @@ impl History {
     }
 
     /// The numbers of the chains.
-    pub(super) fn chains(&self) -> impl Iterator<Item = u32> + use<> {
+    pub(crate) fn chains(&self) -> impl Iterator<Item = u32> + use<> {
         self.chains.keys().copied().collect::<Vec<_>>().into_iter()
     }
 
     /// The next entry. One that cannot be read comes as early as it can.
-    pub(super) fn next<E>(&mut self, scan: Scan<'_, E>) -> Result<Option<Row>, E> {
+    pub(crate) fn next<E>(&mut self, scan: Scan<'_, E>) -> Result<Option<Row>, E> {
         let mut first: Option<(u64, u32)> = None;
         for (number, chain) in &mut self.chains {
             if chain.page.is_empty() {

@@ -202,3 +202,14 @@ fn release_postings(payment: &Payment) -> Vec<Posting> {
 fn ended(payment: &Payment, otherwise: PaymentState) -> PaymentState {
     if payment.captured == Amount::ZERO { otherwise } else { PaymentState::Captured }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::REPLAY_KEPT;
+
+    /// The sum, written out: an hour of window, skew at both ends, ten minutes of answer.
+    #[test]
+    fn a_replay_key_is_kept_for_4210_seconds() {
+        assert_eq!(REPLAY_KEPT, 4_210);
+    }
+}

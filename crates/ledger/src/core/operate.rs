@@ -1,7 +1,7 @@
 //! Captures, voids and refunds by the receiverAuthorizer, and the reclaim that needs nobody.
 
+use farthing_protocol::Amount;
 use farthing_protocol::rail::PaymentId;
-use farthing_protocol::{Amount, PublicKey};
 
 use super::transfer;
 use super::{
@@ -25,7 +25,7 @@ pub(super) fn operate<R: Rows>(context: &Context, rows: &mut R, command: &Operat
     let mut postings = Vec::new();
     let mut changed = false;
     for (operation, answer) in &command.operations {
-        let result = one(context, rows, &command.signer, operation, answer.as_deref())?;
+        let result = one(context, rows, command, operation, answer.as_deref())?;
         evidence.push((*operation, result.is_ok()));
         results.push(result.map(|(payment, posted, moved)| {
             changed |= moved;
@@ -47,14 +47,16 @@ type One = (Payment, Vec<Posting>, bool);
 fn one<R: Rows>(
     context: &Context,
     rows: &mut R,
-    signer: &PublicKey,
+    command: &Operate,
     operation: &Op,
     answer: Option<&[u8]>,
 ) -> Result<Result<One, Refusal>, R::Error> {
     let Some(before) = rows.payment(&operation.payment)? else {
         return Ok(Err(Refusal::NoSuchPayment));
     };
-    ensure!(before.terms.receiver_authorizer == *signer, Refusal::NotReceiverAuthorizer);
+    ensure!(before.terms.receiver_authorizer == command.signer, Refusal::NotReceiverAuthorizer);
+    let leased = before.state == PaymentState::Held && context.now < before.lease_until;
+    ensure!(!(command.spares_leases && leased), Refusal::LeaseRuns);
     let outcome = match operation.action {
         Action::Capture => capture(context, before.clone(), operation),
         Action::Void => void(before.clone(), operation),

@@ -46,7 +46,16 @@ pub(super) enum Query {
     Balance(PublicKey, AssetCode, oneshot::Sender<Amount>),
     Keys(PublicKey, oneshot::Sender<AccountKeys>),
     Assets(oneshot::Sender<Vec<NewAsset>>),
-    Snapshot(oneshot::Sender<Result<Box<dyn Snapshot>, StorageError>>),
+    Moment(oneshot::Sender<Result<Moment, StorageError>>),
+}
+
+/// All rows after a batch, with what began it.
+pub(crate) struct Moment {
+    pub(crate) rows: Box<dyn Snapshot>,
+    /// Unix seconds: the batch's time.
+    pub(crate) now: u64,
+    /// Holds past their capture deadline that the batch has ended.
+    pub(crate) ended: Vec<PaymentId>,
 }
 
 /// What a job waits for, found while the batch was applied, given out when it is durable.
@@ -57,7 +66,7 @@ enum Answer {
     Balance(Amount),
     Keys(AccountKeys),
     Assets(Vec<NewAsset>),
-    Snapshot,
+    Moment(u64, Vec<PaymentId>),
 }
 
 /// Why a batch came to nothing, or may have.
@@ -84,6 +93,8 @@ pub(super) struct Committer<S> {
     seen: u64,
     /// Every hold that was due before this time has ended.
     swept: u64,
+    /// What the purge need not look at yet.
+    young: purge::Young,
     clock: Clock,
 }
 
@@ -120,6 +131,7 @@ impl<S: Storage> Committer<S> {
             head,
             seen: head.clock,
             swept: 0,
+            young: purge::Young::default(),
             clock: options.clock,
         };
         Ok((committer, genesis))
@@ -140,8 +152,16 @@ impl<S: Storage> Committer<S> {
             created_at: now,
         };
         let mut head = Head { sequence: 0, hash: [0; 32], clock: now };
-        let mut committer =
-            Self { storage, key, genesis: genesis.clone(), head, seen: now, swept: 0, clock: options.clock };
+        let mut committer = Self {
+            storage,
+            key,
+            genesis: genesis.clone(),
+            head,
+            seen: now,
+            swept: 0,
+            young: purge::Young::default(),
+            clock: options.clock,
+        };
         let mut chain = Chain::of(&committer.storage, begun);
         // Whoever makes the ledger begins its history, whatever its own number.
         chain.number = 0;
@@ -259,7 +279,9 @@ impl<S: Storage> Committer<S> {
     fn apply(&mut self, jobs: &[Job]) -> Result<Vec<Answer>, Failure> {
         let clock = self.seen.max((self.clock)());
         let mut wanted = Wanted { due_before: (self.swept < clock).then_some(clock), ..Wanted::default() };
-        jobs.iter().for_each(|job| job.want(&mut wanted));
+        if self.storage.shared() {
+            jobs.iter().for_each(|job| job.want(&mut wanted));
+        }
         let begun = self.storage.begin(&wanted)?;
         let now = self.seen.max(begun.seen).max(begun.now.unwrap_or(clock));
         self.seen = now;
@@ -269,8 +291,9 @@ impl<S: Storage> Committer<S> {
         // Other committers may have held what they then did not end.
         let swept = if self.storage.shared() { 0 } else { self.swept };
         let mut overlay = Overlay::new(&mut self.storage);
+        let mut ended = Vec::new();
         if self.swept < now {
-            chain.sweep(&context, &mut overlay, &mut head, swept)?;
+            chain.sweep(&context, &mut overlay, &mut head, swept, &mut ended)?;
         }
         let mut promised = false;
         let mut answers = Vec::with_capacity(jobs.len());
@@ -285,13 +308,13 @@ impl<S: Storage> Committer<S> {
                 Job::Query(query) => {
                     // The time of an answer is a promise: it is kept, so that no restart goes behind it.
                     promised |= matches!(query, Query::Payment(..)) && now > self.head.clock;
-                    answer(&context, &mut overlay, query)?
+                    answer(&context, &mut overlay, &ended, query)?
                 }
             });
         }
         if promised || overlay.changed() {
             let written = usize::try_from(head.sequence - self.head.sequence).unwrap_or(usize::MAX);
-            purge::step(&context, &mut overlay, chain.number, written)?;
+            purge::step(&context, &mut overlay, chain.number, written, &mut self.young)?;
             chain.put_head(&mut overlay, &self.key, &self.genesis, &head);
             overlay.commit().map_err(Failure::Commit)?;
             self.head = head;
@@ -327,7 +350,9 @@ impl Job {
             (Self::Query(Query::Balance(_, _, reply)), Answer::Balance(balance)) => drop(reply.send(balance)),
             (Self::Query(Query::Keys(_, reply)), Answer::Keys(keys)) => drop(reply.send(keys)),
             (Self::Query(Query::Assets(reply)), Answer::Assets(assets)) => drop(reply.send(assets)),
-            (Self::Query(Query::Snapshot(reply)), Answer::Snapshot) => drop(reply.send(storage.snapshot())),
+            (Self::Query(Query::Moment(reply)), Answer::Moment(now, ended)) => {
+                drop(reply.send(storage.snapshot().map(|rows| Moment { rows, now, ended })));
+            }
             (job, _) => job.fail(&LedgerError::Unknown("a foreign reply".into())),
         }
     }
@@ -373,6 +398,7 @@ impl Chain {
         overlay: &mut Overlay<'_, S>,
         head: &mut Head,
         swept: u64,
+        ended: &mut Vec<PaymentId>,
     ) -> Result<(), StorageError> {
         let mut from = swept.to_be_bytes().to_vec();
         let to = context.now.to_be_bytes();
@@ -385,10 +411,13 @@ impl Chain {
                 row.u64().and_then(|_| row.fixed()).map(PaymentId)
             });
             let payments = ids.collect::<Result<Vec<_>, _>>()?;
-            if let Ok(Applied { entry: Some((event, postings)), .. }) =
+            if let Ok(Applied { reply, entry: Some((event, postings)) }) =
                 core::apply(context, overlay, &Command::Reclaim(payments))?
             {
                 self.append(overlay, head, event, postings);
+                if let Reply::Reclaimed(payments) = reply {
+                    ended.extend(payments);
+                }
             }
         }
     }
@@ -428,6 +457,7 @@ impl Chain {
 fn answer<S: Storage>(
     context: &Context,
     overlay: &mut Overlay<'_, S>,
+    ended: &[PaymentId],
     query: &Query,
 ) -> Result<Answer, StorageError> {
     Ok(match query {
@@ -449,8 +479,8 @@ fn answer<S: Storage>(
             }
             Answer::Assets(assets)
         }
-        // Taken when the batch is durable.
-        Query::Snapshot(_) => Answer::Snapshot,
+        // The rows are looked at when the batch is durable.
+        Query::Moment(_) => Answer::Moment(context.now, ended.to_vec()),
     })
 }
 

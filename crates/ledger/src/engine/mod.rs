@@ -5,11 +5,15 @@
 //! only then replies. A commit that fails makes the whole batch [`LedgerError::Unknown`] and closes the
 //! engine: what a failed flush left behind is found out by opening the ledger again.
 
+#[cfg(feature = "embedded")]
+pub mod admin;
 mod committer;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod memory;
 mod overlay;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod purge;
 mod stepper;
 mod storage;
@@ -22,10 +26,15 @@ use tokio::sync::{mpsc, oneshot};
 
 #[cfg(feature = "embedded")]
 pub use self::embedded::{EmbeddedStorage, OpenError};
+#[cfg(feature = "embedded")]
+pub(crate) use self::embedded::{KEY, claim};
 pub use self::memory::MemoryStorage;
+#[cfg(feature = "postgres")]
+pub use self::postgres::{DEFAULT_SCHEMA, PostgresConfig, PostgresError, PostgresStorage};
 pub use self::stepper::Stepper;
 pub use self::storage::{Begun, Row, Snapshot, Storage, StorageError, Wanted, Writes};
 
+pub(crate) use self::committer::Moment;
 use self::committer::{Committer, Job, Query};
 use crate::admin::{Deposit, KeyChange, NewAsset};
 use crate::command::{Authorize, AuthorizeReply, Charge, Checked, Command, Operate, Refusal, Reply, Signed};
@@ -78,6 +87,12 @@ impl Options {
         Self::with_mode(Mode::Open)
     }
 
+    /// What an existing ledger was made with.
+    pub fn of(genesis: &Genesis) -> Self {
+        let (fee_bps, fee_recipient) = (genesis.fee_bps, genesis.fee_recipient);
+        Self { fee_bps, fee_recipient, ..Self::with_mode(genesis.mode) }
+    }
+
     fn with_mode(mode: Mode) -> Self {
         Self { mode, fee_bps: 0, fee_recipient: PublicKey([0; 32]), clock: system_clock() }
     }
@@ -113,15 +128,37 @@ struct Inner {
     key: SecretKey,
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<std::thread::JoinHandle<()>>,
+    #[cfg(feature = "embedded")]
+    admin: Option<admin::AdminSocket>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        // First those who ask over the socket, for they queue jobs, too.
+        #[cfg(feature = "embedded")]
+        self.admin.take();
         self.jobs.take();
         if let Some(thread) = self.thread.take() {
             // Waits for the last flush, so that whoever drops the ledger may open its directory again.
             let _ = thread.join();
         }
+    }
+}
+
+/// A handle that does not keep the ledger open.
+#[derive(Clone)]
+pub struct WeakLedger(std::sync::Weak<Inner>);
+
+impl WeakLedger {
+    /// The ledger, while somebody else keeps it open.
+    pub fn upgrade(&self) -> Option<Ledger> {
+        self.0.upgrade().map(|inner| Ledger { inner })
+    }
+}
+
+impl std::fmt::Debug for WeakLedger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WeakLedger").finish_non_exhaustive()
     }
 }
 
@@ -147,7 +184,33 @@ impl Ledger {
     #[cfg(feature = "embedded")]
     pub fn open(directory: impl AsRef<std::path::Path>, options: Options) -> Result<Self, OpenError> {
         let (storage, key) = EmbeddedStorage::open(directory.as_ref())?;
-        Ok(Self::start(storage, key, options)?)
+        Ok(Self::start(storage, key, options)?.reachable(directory.as_ref()))
+    }
+
+    /// The ledger that a directory holds, as it was made. Never makes one.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and [`OpenError::NoLedger`].
+    #[cfg(feature = "embedded")]
+    pub fn existing(directory: impl AsRef<std::path::Path>, clock: Clock) -> Result<Self, OpenError> {
+        let (storage, key, genesis) = EmbeddedStorage::existing(directory.as_ref())?;
+        let options = Options { clock, ..Options::of(&genesis) };
+        Ok(Self::start(storage, key, options)?.reachable(directory.as_ref()))
+    }
+
+    /// Serves the admin socket in the directory. A ledger that cannot be asked pays as well as any.
+    #[cfg(feature = "embedded")]
+    fn reachable(mut self, directory: &std::path::Path) -> Self {
+        let Some(inner) = Arc::get_mut(&mut self.inner) else { return self };
+        let Some(jobs) = inner.jobs.as_ref().map(mpsc::Sender::downgrade) else { return self };
+        match admin::AdminSocket::serve(directory, jobs, inner.genesis.clone(), inner.key.clone()) {
+            Ok(socket) => inner.admin = Some(socket),
+            Err(error) => tracing::warn!(
+                directory = %directory.display(), %error,
+                "no admin socket: `farthing ledger` cannot reach this ledger while it is open",
+            ),
+        }
+        self
     }
 
     /// A ledger on any storage.
@@ -184,8 +247,22 @@ impl Ledger {
         thread: Option<std::thread::JoinHandle<()>>,
     ) -> Self {
         let id = genesis.id();
-        let inner = Inner { id, network: id.network(), genesis, key, jobs: Some(jobs), thread };
+        let inner = Inner {
+            id,
+            network: id.network(),
+            genesis,
+            key,
+            jobs: Some(jobs),
+            thread,
+            #[cfg(feature = "embedded")]
+            admin: None,
+        };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// A handle that does not keep the ledger open.
+    pub fn downgrade(&self) -> WeakLedger {
+        WeakLedger(Arc::downgrade(&self.inner))
     }
 
     /// The ledger's id.
@@ -266,7 +343,18 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] for the list as a whole.
     pub async fn operate(&self, operate: Operate) -> Result<Vec<Result<Payment, Refusal>>, LedgerError> {
-        match self.command(Command::Operate(operate.check(&self.inner.id)?)).await? {
+        self.operate_checked(operate.check(&self.inner.id)?).await
+    }
+
+    /// As [`operate`](Self::operate), for operations whose signature was checked elsewhere.
+    ///
+    /// # Errors
+    /// [`LedgerError`] for the list as a whole.
+    pub async fn operate_checked(
+        &self,
+        operate: Checked<Operate>,
+    ) -> Result<Vec<Result<Payment, Refusal>>, LedgerError> {
+        match self.command(Command::Operate(operate)).await? {
             Reply::Operated(results) => Ok(results),
             _ => Err(LedgerError::Unknown("a foreign reply".into())),
         }
@@ -352,7 +440,11 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`].
     pub async fn snapshot(&self) -> Result<Box<dyn Snapshot>, LedgerError> {
-        self.query(Query::Snapshot).await?.map_err(|e| LedgerError::Unavailable(e.to_string()))
+        Ok(self.moment().await?.rows)
+    }
+
+    pub(crate) async fn moment(&self) -> Result<Moment, LedgerError> {
+        self.query(Query::Moment).await?.map_err(|e| LedgerError::Unavailable(e.to_string()))
     }
 
     /// Verifies the whole history again, on a thread of its own; see [`check`](crate::check).

@@ -1,6 +1,6 @@
 //! Storage with one batch's writes laid over it: the [`Rows`] that the core sees.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use farthing_protocol::PublicKey;
 use farthing_protocol::layout::{Reader, Writer};
@@ -16,34 +16,45 @@ use crate::statement::PaymentState;
 /// One batch over storage.
 pub(super) struct Overlay<'a, S> {
     storage: &'a mut S,
-    writes: Writes,
+    /// Rows that were written, by table; `None` for those that were removed.
+    rows: [HashMap<Vec<u8>, Option<Vec<u8>>>; Table::ALL.len()],
+    /// Changes of balances.
+    changes: HashMap<Vec<u8>, i128>,
     /// Balances that were read, as storage has them.
-    balances: BTreeMap<Vec<u8>, i128>,
+    balances: HashMap<Vec<u8>, i128>,
+    /// Assets that were read or written.
+    assets: HashMap<AssetCode, Option<NewAsset>>,
 }
 
 impl<'a, S: Storage> Overlay<'a, S> {
     pub(super) fn new(storage: &'a mut S) -> Self {
-        Self { storage, writes: Writes::default(), balances: BTreeMap::new() }
+        Self {
+            storage,
+            rows: Default::default(),
+            changes: HashMap::new(),
+            balances: HashMap::new(),
+            assets: HashMap::new(),
+        }
     }
 
     pub(super) fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        match self.writes.rows.get(&(table, key.to_vec())) {
+        match self.rows[table as usize].get(key) {
             Some(value) => Ok(value.clone()),
             None => self.storage.get(table, key),
         }
     }
 
     pub(super) fn put(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
-        self.writes.rows.insert((table, key), Some(value));
+        self.rows[table as usize].insert(key, Some(value));
     }
 
     pub(super) fn remove(&mut self, table: Table, key: Vec<u8>) {
-        self.writes.rows.insert((table, key), None);
+        self.rows[table as usize].insert(key, None);
     }
 
     /// Whether anything was written.
     pub(super) fn changed(&self) -> bool {
-        !self.writes.is_empty()
+        !self.changes.is_empty() || self.rows.iter().any(|rows| !rows.is_empty())
     }
 
     /// Rows of storage alone, without this batch's writes.
@@ -69,13 +80,22 @@ impl<'a, S: Storage> Overlay<'a, S> {
 
     /// Makes the batch durable.
     pub(super) fn commit(mut self) -> Result<(), StorageError> {
-        if !self.storage.shared() {
-            for (row, change) in std::mem::take(&mut self.writes.balances) {
+        let mut writes = Writes::default();
+        let changes = std::mem::take(&mut self.changes);
+        if self.storage.shared() {
+            writes.balances = changes.into_iter().collect();
+        } else {
+            for (row, change) in changes {
                 let balance = self.stored_balance(&row)?.saturating_add(change);
                 self.put(Table::Balance, row, Writer::bare().i128(balance).finish());
             }
         }
-        self.storage.commit(&self.writes)
+        let tables = Table::ALL.into_iter().zip(self.rows);
+        let rows = |(table, rows): (Table, HashMap<_, _>)| {
+            rows.into_iter().map(move |(key, value)| ((table, key), value))
+        };
+        writes.rows = tables.flat_map(rows).collect();
+        self.storage.commit(&writes)
     }
 
     fn stored_balance(&mut self, row: &[u8]) -> Result<i128, StorageError> {
@@ -93,11 +113,17 @@ impl<S: Storage> Rows for Overlay<'_, S> {
     type Error = StorageError;
 
     fn asset(&mut self, code: &AssetCode) -> Result<Option<NewAsset>, StorageError> {
+        if let Some(asset) = self.assets.get(code) {
+            return Ok(*asset);
+        }
         let row = self.get(Table::Asset, code.as_str().as_bytes())?;
-        Ok(row.map(|bytes| decode_asset(code, &bytes)).transpose()?)
+        let asset = row.map(|bytes| decode_asset(code, &bytes)).transpose()?;
+        self.assets.insert(*code, asset);
+        Ok(asset)
     }
 
     fn put_asset(&mut self, asset: &NewAsset) {
+        self.assets.insert(asset.code, Some(*asset));
         self.put(Table::Asset, asset.code.as_str().as_bytes().to_vec(), encode_asset(asset));
     }
 
@@ -111,12 +137,12 @@ impl<S: Storage> Rows for Overlay<'_, S> {
 
     fn balance(&mut self, book: &Book, asset: &AssetCode) -> Result<i128, StorageError> {
         let row = key::balance(book, asset);
-        let change = self.writes.balances.get(&row).copied().unwrap_or(0);
+        let change = self.changes.get(&row).copied().unwrap_or(0);
         Ok(self.stored_balance(&row)?.saturating_add(change))
     }
 
     fn add_balance(&mut self, book: &Book, asset: &AssetCode, change: i128) {
-        let sum = self.writes.balances.entry(key::balance(book, asset)).or_default();
+        let sum = self.changes.entry(key::balance(book, asset)).or_default();
         *sum = sum.saturating_add(change);
     }
 

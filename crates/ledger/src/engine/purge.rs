@@ -17,18 +17,32 @@ use crate::terms::{Terms, payment_id};
 /// up at every load.
 const STEP: usize = 8;
 
+/// The last times, in Unix seconds, at which the oldest entry before each cursor is still too young: until then
+/// nothing needs to be read. Zero when that is not known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Young {
+    answers: u64,
+    records: u64,
+}
+
 /// Moves both cursors of a chain, in a commit that has written `written` entries.
 pub(super) fn step<S: Storage>(
     context: &Context,
     overlay: &mut Overlay<'_, S>,
     chain: u32,
     written: usize,
+    young: &mut Young,
 ) -> Result<(), StorageError> {
     let limit = written.saturating_mul(2).saturating_add(STEP);
-    let answers = Cursor { chain, name: b"purge-answers", age: REPLAY_KEPT, limit };
-    walk(context, overlay, &answers, forget_answers)?;
-    let records = Cursor { chain, name: b"purge-records", age: MAX_RECORD, limit };
-    walk(context, overlay, &records, forget_record)
+    if young.answers < context.now {
+        let answers = Cursor { chain, name: b"purge-answers", age: REPLAY_KEPT, limit };
+        young.answers = walk(context, overlay, &answers, forget_answers)?;
+    }
+    if young.records < context.now {
+        let records = Cursor { chain, name: b"purge-records", age: MAX_RECORD, limit };
+        young.records = walk(context, overlay, &records, forget_record)?;
+    }
+    Ok(())
 }
 
 /// A walk over one chain's entries that are older than `age` seconds.
@@ -41,21 +55,23 @@ struct Cursor {
 
 type Forget<S> = fn(&Context, &mut Overlay<'_, S>, &Entry) -> Result<(), StorageError>;
 
+/// Until when the oldest entry that is left is too young, or zero.
 fn walk<S: Storage>(
     context: &Context,
     overlay: &mut Overlay<'_, S>,
     cursor: &Cursor,
     forget: Forget<S>,
-) -> Result<(), StorageError> {
+) -> Result<u64, StorageError> {
     let row = key::of_chain(cursor.name, cursor.chain);
     let from = overlay.get(Table::Meta, &row)?.unwrap_or_else(|| key::entry(cursor.chain, 0));
     let end = key::entries_end(cursor.chain);
-    let is_old = |entry: &Entry| entry.at.saturating_add(cursor.age) < context.now;
+    let young_until = |entry: &Entry| entry.at.saturating_add(cursor.age);
+    let is_old = |entry: &Entry| young_until(entry) < context.now;
     // Nearly always the oldest is too young, and nothing else needs to be read.
     let oldest = overlay.scan_between(Table::Entry, &from, &end, 1)?;
     match oldest.first().map(|(_, bytes)| Entry::decode(bytes)).transpose()? {
         Some(entry) if is_old(&entry) => {}
-        _ => return Ok(()),
+        young => return Ok(young.map_or(0, |entry| young_until(&entry))),
     }
     let mut reached = None;
     for (sequence, bytes) in overlay.scan_between(Table::Entry, &from, &end, cursor.limit)? {
@@ -69,7 +85,7 @@ fn walk<S: Storage>(
     if let Some(reached) = reached {
         overlay.put(Table::Meta, row, reached);
     }
-    Ok(())
+    Ok(0)
 }
 
 fn forget_answers<S: Storage>(

@@ -230,6 +230,19 @@ impl World {
         world
     }
 
+    /// A world on rows that are there already; its numbers begin at `fresh`.
+    pub fn again(engine: impl Engine + 'static, options: Options, fresh: u64) -> Self {
+        let clock = VirtualClock::at(START);
+        let options = Options { clock: clock.clock(), ..options };
+        let ledger = Some(engine.open(options.clone()));
+        Self { engine: Box::new(engine), options, ledger, clock, nonce: AtomicU64::new(fresh) }
+    }
+
+    /// What the ledger was made with, on the world's clock.
+    pub fn options(&self) -> Options {
+        self.options.clone()
+    }
+
     pub fn ledger(&self) -> &Ledger {
         self.ledger.as_ref().unwrap()
     }

@@ -1,0 +1,83 @@
+//! A line to the server that breaks at the worst moment.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// Where the line breaks, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The server never hears the commit.
+    BeforeCommit,
+    /// The server commits, and nobody hears of it.
+    AfterCommit,
+}
+
+/// `COMMIT` as the protocol carries it.
+const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+
+/// Carries every connection to a server until it is told to break one.
+#[derive(Debug)]
+pub struct Proxy {
+    pub port: u16,
+    cut: Arc<Mutex<Option<Cut>>>,
+}
+
+impl Proxy {
+    pub fn to(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let cut = Arc::<Mutex<Option<Cut>>>::default();
+        let planned = cut.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
+                let (planned, replies) = (planned.clone(), Arc::new(Mutex::new(true)));
+                let (from, to, open) = (server.try_clone(), client.try_clone(), replies.clone());
+                thread::spawn(move || back(from.unwrap(), to.unwrap(), &open));
+                thread::spawn(move || forth(client, server, &planned, &replies));
+            }
+        });
+        Self { port, cut }
+    }
+
+    /// Breaks the line at the next commit.
+    pub fn cut(&self, cut: Cut) {
+        *self.cut.lock().unwrap() = Some(cut);
+    }
+
+    /// Whether the line has been broken since.
+    pub fn has_cut(&self) -> bool {
+        self.cut.lock().unwrap().is_none()
+    }
+}
+
+/// What the client says.
+fn forth(mut client: TcpStream, mut server: TcpStream, planned: &Mutex<Option<Cut>>, replies: &Mutex<bool>) {
+    let mut buffer = [0; 65_536];
+    while let Ok(read @ 1..) = client.read(&mut buffer) {
+        let said = &buffer[..read];
+        let commits = said.windows(COMMIT.len()).any(|window| window == COMMIT);
+        let cut = if commits { planned.lock().unwrap().take() } else { None };
+        if cut == Some(Cut::AfterCommit) {
+            *replies.lock().unwrap() = false;
+        }
+        if cut == Some(Cut::BeforeCommit) || server.write_all(said).is_err() {
+            break;
+        }
+    }
+    let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+}
+
+/// What the server says.
+fn back(mut server: TcpStream, mut client: TcpStream, open: &Mutex<bool>) {
+    let mut buffer = [0; 65_536];
+    while let Ok(read @ 1..) = server.read(&mut buffer) {
+        // Its answer to the commit is the first that is not carried.
+        if !*open.lock().unwrap() || client.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+}
