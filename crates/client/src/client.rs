@@ -14,9 +14,9 @@ use crate::answer::Paid;
 use crate::budget::AssetId;
 use crate::builder::ClientBuilder;
 use crate::error::{ClientError, ConfigError};
-use crate::flow::{Action, Answer, End, Event, Flow, news, plausible};
+use crate::flow::{Action, Answer, End, Event, Flow};
 use crate::http::{Http, Incoming};
-use crate::journal::{JournalError, Record, Spent};
+use crate::journal::{JournalError, Spent, State};
 use crate::policy::Policy;
 use crate::prepared::Prepared;
 use crate::quote::Quote;
@@ -93,13 +93,9 @@ impl Client {
         let policy = &self.0.policy;
         let mut reconciled = Reconciled::default();
         for record in policy.journal.open()? {
-            let confirmation = self.ask(&record).await;
-            policy.journal.advance(&record.id(), news(&confirmation, record.state))?;
-            match confirmation {
-                Confirmation::Taken(_) => reconciled.taken.push(record.id()),
-                Confirmation::NotTaken => reconciled.released.push(record.id()),
-                _ => reconciled.open.push(record.id()),
-            }
+            let status = tokio::time::timeout(STATUS_TIMEOUT, policy.status(&record)).await;
+            let state = policy.learn(&record, status.unwrap_or(Confirmation::Unproven))?;
+            reconciled.add(record.id(), state);
         }
         Ok(reconciled)
     }
@@ -123,17 +119,6 @@ impl Client {
 
     fn policy(&self) -> Arc<Policy> {
         self.0.policy.clone()
-    }
-
-    async fn ask(&self, record: &Record) -> Confirmation {
-        let network = &record.charge.asset.network;
-        match self.0.policy.rails.iter().find(|rail| rail.network() == network) {
-            None => Confirmation::Unproven,
-            Some(rail) => {
-                let status = tokio::time::timeout(STATUS_TIMEOUT, rail.status(&record.payment)).await;
-                plausible(status.unwrap_or(Confirmation::Unproven), record.charge.amount)
-            }
-        }
     }
 
     async fn answer(&self, flow: Flow) -> Result<Paid, ClientError> {
@@ -160,8 +145,7 @@ impl Client {
                     event = Event::Waited;
                 }
                 Action::AskStatus => {
-                    let prepared = flow.prepared().ok_or(ClientError::OutOfTurn)?;
-                    let status = prepared.0.rail.status(&prepared.0.payment);
+                    let status = flow.status().ok_or(ClientError::OutOfTurn)?;
                     let status = tokio::time::timeout(STATUS_TIMEOUT, status).await;
                     event = Event::Status(status.unwrap_or(Confirmation::Unproven));
                 }
@@ -198,6 +182,16 @@ pub struct Reconciled {
     pub released: Vec<PaymentId>,
     /// Payments that may still be taken, or that nobody knows about: their reservation stays.
     pub open: Vec<PaymentId>,
+}
+
+impl Reconciled {
+    fn add(&mut self, id: PaymentId, state: State) {
+        match state {
+            State::Confirmed(_) => self.taken.push(id),
+            State::Released => self.released.push(id),
+            _ => self.open.push(id),
+        }
+    }
 }
 
 /// A request that is being put together. What is wrong with it comes out when it is sent.

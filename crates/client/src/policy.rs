@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use farthing_protocol::rail::{OfferError, Pay, SignedPayment};
+use farthing_protocol::rail::{Confirmation, OfferError, Pay, SignedPayment};
 use farthing_protocol::v2::{self, Offer, PaymentPayload, PaymentRequired};
 use farthing_protocol::{Amount, Binding, PublicKey, RequestDigest, header, receipt};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use tracing::debug;
 
 use crate::budget::{AssetId, Charge, Limits, OverBudget};
 use crate::error::{ClientError, Refused, Rule};
-use crate::flow::Patience;
+use crate::flow::{Patience, news, plausible};
 use crate::journal::{Journal, JournalError, Record, ReserveError, State, Ticket};
 use crate::prepared::{Parts, PaymentHeader, Prepared};
 use crate::request::Request;
@@ -31,6 +31,35 @@ pub struct Policy {
     pub(crate) patience: Patience,
     /// Bytes of a paid answer's body that are read to check its receipt.
     pub(crate) receipt_body_bytes: usize,
+}
+
+impl Policy {
+    /// The payments that are still open, oldest first.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn open_payments(&self) -> Result<Vec<Record>, JournalError> {
+        self.journal.open()
+    }
+
+    /// Asks the network what became of a payment in the journal.
+    pub async fn status(&self, record: &Record) -> Confirmation {
+        let network = &record.charge.asset.network;
+        match self.rails.iter().find(|rail| rail.network() == network) {
+            None => Confirmation::Unproven,
+            Some(rail) => rail.status(&record.payment).await,
+        }
+    }
+
+    /// Writes down what the network said about a payment in the journal; returns what is known now.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn learn(&self, record: &Record, said: Confirmation) -> Result<State, JournalError> {
+        let news = news(&plausible(said, record.charge.amount), record.state);
+        self.journal.advance(&record.id(), news)?;
+        Ok(record.state.after(news))
+    }
 }
 
 /// An offer that this client would sign, if its budgets allow.
@@ -293,7 +322,7 @@ fn header_of(
         x402_version: v2::VERSION,
         resource: Some(terms.resource.clone()),
         accepted: offer.clone(),
-        payload: payment.payload.clone(),
+        payload: payment.payload.clone().into(),
         extensions,
     };
     header::encode(&payload).ok()

@@ -78,6 +78,7 @@ pub(crate) fn settlement(request: &FacilitatorRequest, mut answer: SettlementRes
         if answer.amount.is_some_and(|amount| amount > asked.amount) && is_first(request) {
             return unknown("the answer says success for more than was asked");
         }
+        answer.results = answer.results.into_iter().map(|result| one_of_many(request, result)).collect();
         return Outcome::Settled(answer);
     }
     if !answer.network.is_empty() && answer.network != asked.network.as_str() {
@@ -90,6 +91,14 @@ pub(crate) fn settlement(request: &FacilitatorRequest, mut answer: SettlementRes
         }
         Some(text) if is_reason(text) => Outcome::NotSettled(answer),
         _ => unknown("the answer refuses without a reason"),
+    }
+}
+
+/// The answer to one of several operations, as far as it may be believed; one that says nothing if it may not.
+fn one_of_many(request: &FacilitatorRequest, result: SettlementResponse) -> SettlementResponse {
+    match settlement(request, SettlementResponse { results: Vec::new(), ..result }) {
+        Outcome::Settled(result) | Outcome::NotSettled(result) => result,
+        Outcome::Unknown(_) => SettlementResponse::default(),
     }
 }
 

@@ -54,6 +54,7 @@
 //! # }
 //! ```
 
+pub mod carried;
 mod config;
 #[cfg(feature = "http")]
 pub mod http;

@@ -30,8 +30,14 @@ pub const X_PAYMENT_RESPONSE: &str = "x-payment-response";
 /// # Errors
 /// [`WireError::Json`] when the message has no JSON form.
 pub fn encode<T: Serialize>(message: &T) -> Result<String, WireError> {
-    let json = serde_json::to_vec(message).map_err(|error| json::untyped(&error))?;
-    Ok(STANDARD.encode(json))
+    let json = serde_json::to_string(message).map_err(|error| json::untyped(&error))?;
+    Ok(encode_text(&json))
+}
+
+/// The header value that carries a message whose JSON is at hand.
+#[must_use]
+pub fn encode_text(json: &str) -> String {
+    STANDARD.encode(json)
 }
 
 /// Decodes `PAYMENT-REQUIRED`.

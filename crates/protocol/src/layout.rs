@@ -59,7 +59,7 @@ impl Writer {
 
     /// Begins a layout without domain and version, for rows of storage that are told apart by their table.
     pub fn bare() -> Self {
-        Self(Vec::new())
+        Self(Vec::with_capacity(256))
     }
 
     /// Adds bytes whose number the layout knows: no length is written.

@@ -61,6 +61,16 @@ impl Problem {
         self
     }
 
+    /// The body to send, with the JSON of terms when there are any.
+    pub fn to_json_with(&self, terms: Option<&str>) -> String {
+        let mut body = self.to_json();
+        if let (Some(terms), None, true) = (terms, &self.terms, body.ends_with("\"}")) {
+            body.pop();
+            [",\"terms\":", terms, "}"].into_iter().for_each(|part| body.push_str(part));
+        }
+        body
+    }
+
     /// The body to send.
     pub fn to_json(&self) -> String {
         // Strings, a number and JSON that was parsed before: this cannot fail, and must not panic.
@@ -90,6 +100,9 @@ mod tests {
         let problem = Problem::new(402, "unpaid", "Payment required", "", Retry::New)
             .with_terms(terms.clone())
             .to_json();
+        let written = Problem::new(402, "unpaid", "Payment required", "", Retry::New);
+        assert_eq!(written.to_json_with(Some(terms.get())), problem);
+        assert_eq!(written.to_json_with(None), written.to_json());
         let back: Problem = serde_json::from_str(&problem).unwrap();
         assert_eq!(back.terms.unwrap().get(), terms.get());
         assert_eq!((back.status, back.retry, back.field), (402, Retry::New, None));

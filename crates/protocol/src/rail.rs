@@ -25,7 +25,7 @@ pub struct PaymentId(pub [u8; 32]);
 
 impl fmt::Display for PaymentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        crate::signature::write_hex(&self.0, &mut [0; 64], f)
     }
 }
 
@@ -167,6 +167,12 @@ pub trait Offer: Send + Sync + fmt::Debug {
     /// As [`amount`](Self::amount).
     fn offer(&self, ask: &Ask<'_>) -> Result<PaymentRequirements, OfferError>;
 
+    /// Whether two offers for the same thing, made in the same second for different requests, are the same
+    /// but for the text of the request's digest, which stands in them once.
+    fn differs_by_digest_alone(&self) -> bool {
+        false
+    }
+
     /// Keys of `extra` that differ between two offers for the same thing and are not compared.
     fn dynamic_extra(&self) -> &[&str];
 
@@ -210,6 +216,37 @@ pub trait Offer: Send + Sync + fmt::Debug {
         epoch: u64,
         operation: &Operation,
     ) -> Result<PaymentPayload, PaymentFault>;
+
+    /// Captures of several payments of this rail, under one signature of the receiverAuthorizer and for one
+    /// call of the facilitator. `None` when the rail has no such thing: then each goes by itself.
+    ///
+    /// # Errors
+    /// As [`operate`](Self::operate).
+    fn capture_together(&self, _captures: &[Capture<'_>]) -> Option<Result<PaymentPayload, PaymentFault>> {
+        None
+    }
+
+    /// Reads what the facilitator answered to captures that were sent together: one outcome for each of
+    /// `payments`, in their order. What the answer does not say is unknown.
+    fn captured_together(&self, payments: &[PaymentId], _settlement: SettlementResponse) -> Vec<Outcome> {
+        let unknown = || Outcome::Unknown(UnknownOutcome("this rail captures nothing together".into()));
+        payments.iter().map(|_| unknown()).collect()
+    }
+}
+
+/// One of the captures that are signed for together.
+#[derive(Clone, Copy, Debug)]
+pub struct Capture<'a> {
+    /// The payment as it came.
+    pub payment: &'a PaymentPayload,
+    /// What is signed in it.
+    pub presented: &'a Presented,
+    /// The hold's epoch.
+    pub epoch: u64,
+    /// Atomic units, cumulative over the payment.
+    pub amount: Amount,
+    /// Stored and returned when the same payment is presented again.
+    pub answer: Option<&'a [u8]>,
 }
 
 /// The server process that owns a hold.

@@ -24,7 +24,7 @@ macro_rules! hex_text {
     ($type:ident, $length:literal, $field:literal, $why:literal) => {
         impl std::fmt::Display for $type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(&hex::encode(self.0))
+                $crate::signature::write_hex(&self.0, &mut [0; 2 * $length], f)
             }
         }
 
@@ -268,6 +268,12 @@ pub fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     let lower = text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
     (lower && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
+}
+
+/// Writes `bytes` in hex, through a buffer of twice their length.
+pub(crate) fn write_hex(bytes: &[u8], buffer: &mut [u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    hex::encode_to_slice(bytes, buffer).map_err(|_| fmt::Error)?;
+    f.write_str(std::str::from_utf8(buffer).map_err(|_| fmt::Error)?)
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::{Amount, Network, Verbatim};
+use crate::{Amount, Network, Payload, Verbatim};
 
 /// The version these types speak.
 pub const VERSION: u64 = 2;
@@ -105,7 +106,7 @@ pub struct PaymentPayload {
     /// The chosen offer, echoed verbatim. Unsigned: only compared.
     pub accepted: Offer,
     /// The scheme's own part: signatures and what they cover.
-    pub payload: Box<RawValue>,
+    pub payload: Payload,
     /// The server's extensions echoed, and the client's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub extensions: Extensions,
@@ -166,6 +167,9 @@ pub struct SettlementResponse {
     /// What the scheme adds.
     #[serde(default, skip_serializing_if = "Map::is_empty", deserialize_with = "null_is_default")]
     pub extra: Map<String, Value>,
+    /// The answers to operations that were sent together, in their order (an addition of farthing's).
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub results: Vec<Self>,
 }
 
 impl SettlementResponse {
@@ -218,7 +222,7 @@ pub struct FacilitatorRequest {
     /// The payment, verbatim.
     pub payment_payload: PaymentPayload,
     /// The offer that the server made.
-    pub payment_requirements: PaymentRequirements,
+    pub payment_requirements: Arc<PaymentRequirements>,
 }
 
 pub(crate) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>

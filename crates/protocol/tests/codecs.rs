@@ -292,7 +292,7 @@ mod examples_of_the_specification {
         let request: FacilitatorRequest = read(&format!(
             r#"{{"x402Version": 2, "paymentPayload": {payment}, "paymentRequirements": {OFFER}}}"#
         ));
-        assert_eq!(*request.payment_payload.accepted, request.payment_requirements);
+        assert_eq!(*request.payment_payload.accepted, *request.payment_requirements);
     }
 
     #[test]
@@ -462,6 +462,7 @@ fn settlement() -> impl Strategy<Value = SettlementResponse> {
                     amount: amount.map(Amount),
                     extensions,
                     extra,
+                    results: Vec::new(),
                 }
             },
         )
@@ -488,7 +489,7 @@ proptest! {
     #[test]
     fn payments_come_back(resource in prop::option::of(resource()), offer in offer(), payload in raw(), extensions in extensions()) {
         let accepted = Verbatim::write(offer).unwrap();
-        let message = PaymentPayload { x402_version: 2, resource, accepted, payload, extensions };
+        let message = PaymentPayload { x402_version: 2, resource, accepted, payload: payload.into(), extensions };
         same(header::PAYMENT_SIGNATURE, &message)?;
         let value = header::encode(&message).unwrap();
         let decoded = header::decode_payment(value.as_bytes(), &Limits { header_bytes: 1 << 20, ..*LIMITS }).unwrap();

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use farthing_protocol::v2::{PaymentRequired, SettlementResponse};
+use farthing_protocol::v2::SettlementResponse;
 use farthing_protocol::{Retry, header, problem, reason};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -243,23 +243,20 @@ impl<B> Answer<B> {
     /// A problem, with terms and settlement where there are any.
     pub(crate) fn problem(
         refusal: &Refusal,
-        terms: Option<&PaymentRequired>,
+        terms: Option<&str>,
         settlement: Option<&SettlementResponse>,
     ) -> Self {
         let row = refusal.situation.row();
         let status = StatusCode::from_u16(row.status.unwrap_or(500)).unwrap_or_default();
         let retry = refusal.retry.or(row.retry).unwrap_or(Retry::None);
         let problem = problem::Problem::new(status.as_u16(), row.code, row.title, &*refusal.detail, retry);
-        let mut problem = problem.with_field(refusal.field.as_deref());
+        let problem = problem.with_field(refusal.field.as_deref());
 
         let mut headers = HeaderMap::new();
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
         headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(terms) = terms {
-            put_message(&mut headers, header::PAYMENT_REQUIRED, terms);
-            if let Ok(raw) = serde_json::value::to_raw_value(terms) {
-                problem = problem.with_terms(raw);
-            }
+            put(&mut headers, header::PAYMENT_REQUIRED, header::encode_text(terms));
         }
         if let Some(settlement) = settlement {
             put_message(&mut headers, header::PAYMENT_RESPONSE, settlement);
@@ -269,7 +266,7 @@ impl<B> Answer<B> {
         }
         headers::vary(&mut headers);
         headers::cross_origin(&mut headers);
-        let content = Content::Whole(problem.to_json().into());
+        let content = Content::Whole(problem.to_json_with(terms).into());
         Self { situation: refusal.situation, status, headers, content, only_copy: false }
     }
 
@@ -300,11 +297,18 @@ impl<B> Answer<B> {
 
 /// Headers carry base64, so no text in a message can end a header or begin another.
 fn put_message<T: serde::Serialize>(headers: &mut HeaderMap, name: &'static str, message: &T) {
-    match header::encode(message).map(HeaderValue::try_from) {
-        Ok(Ok(value)) => {
+    match header::encode(message) {
+        Ok(value) => put(headers, name, value),
+        Err(_) => tracing::error!(header = name, "a message cannot be written"),
+    }
+}
+
+fn put(headers: &mut HeaderMap, name: &'static str, value: String) {
+    match HeaderValue::try_from(value) {
+        Ok(value) => {
             headers.insert(name, value);
         }
-        _ => tracing::error!(header = name, "a message cannot be written"),
+        Err(_) => tracing::error!(header = name, "a message cannot stand in a header"),
     }
 }
 

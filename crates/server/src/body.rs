@@ -19,6 +19,9 @@ pub(crate) async fn spool(body: Body, limit: usize, deadline: Duration) -> Resul
     if http_body::Body::size_hint(&body).lower() > limit as u64 {
         return Err(BodyFault::TooLarge);
     }
+    if http_body::Body::is_end_stream(&body) {
+        return Ok(Bytes::new());
+    }
     let collected = tokio::time::timeout(deadline, gather(body, limit)).await;
     match collected.map_err(|_| BodyFault::Timeout)? {
         Ok(gathered) if gathered.more => Err(BodyFault::TooLarge),

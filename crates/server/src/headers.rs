@@ -66,6 +66,10 @@ pub(crate) fn without_hop_by_hop(headers: &HeaderMap) -> HeaderMap {
 
 /// `Cache-Control: private`, keeping what the handler said to the payer's own cache.
 fn private(headers: &mut HeaderMap) {
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+        return;
+    }
     let kept = list(headers, &CACHE_CONTROL).into_iter().filter(|directive| {
         let name = directive.split('=').next().unwrap_or_default().trim().to_ascii_lowercase();
         !matches!(name.as_str(), "public" | "private" | "s-maxage" | "proxy-revalidate")
@@ -77,7 +81,9 @@ fn private(headers: &mut HeaderMap) {
 
 /// Adds the payment headers to `Vary`.
 pub(crate) fn vary(headers: &mut HeaderMap) {
-    if !list(headers, &VARY).iter().any(|name| name == "*") {
+    if !headers.contains_key(VARY) {
+        headers.insert(VARY, HeaderValue::from_static("PAYMENT-SIGNATURE, X-PAYMENT"));
+    } else if !list(headers, &VARY).iter().any(|name| name == "*") {
         merge(headers, &VARY, &VARIES);
     }
 }
@@ -85,7 +91,12 @@ pub(crate) fn vary(headers: &mut HeaderMap) {
 /// Lets a page of any origin read the payment headers. Leaves origin and credentials to a handler that
 /// decides about them, and never says `*` together with credentials.
 pub(crate) fn cross_origin(headers: &mut HeaderMap) {
-    merge(headers, &ACCESS_CONTROL_EXPOSE_HEADERS, &EXPOSED);
+    if headers.contains_key(ACCESS_CONTROL_EXPOSE_HEADERS) {
+        merge(headers, &ACCESS_CONTROL_EXPOSE_HEADERS, &EXPOSED);
+    } else {
+        let exposed = HeaderValue::from_static("PAYMENT-REQUIRED, PAYMENT-RESPONSE, Retry-After");
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
     let decided = headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN);
     if !decided && !headers.contains_key(ACCESS_CONTROL_ALLOW_CREDENTIALS) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

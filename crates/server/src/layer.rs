@@ -6,7 +6,7 @@ use std::time::Duration;
 use farthing_protocol::{Binding, Price};
 use tower::Layer;
 
-use crate::flow::{Durability, OnDisconnect, Route};
+use crate::flow::{Durability, Notices, OnDisconnect, Route};
 use crate::service::{Priced, Shell};
 
 /// The longest that a payment may stay valid, in seconds: ledgers keep replay keys for this window.
@@ -32,6 +32,7 @@ impl PriceLayer {
             on_disconnect: OnDisconnect::Finish,
             max_timeout_seconds: 300,
             durability: Durability::Durable,
+            notices: Notices::default(),
         };
         Self { shell, route }
     }

@@ -42,8 +42,9 @@
 //! ```
 //!
 //! Inside, [`flow`] is the state machine of one request, without I/O; [`desk`] knows the payments in flight
-//! in this process; [`answer`] is the one table from a situation to status, reason, problem and retry
-//! advice. The tower service around them only carries bytes.
+//! in this process; [`serving`] takes a paid request from its place there to its end; [`answer`] is the one
+//! table from a situation to status, reason, problem and retry advice. The tower service around them only
+//! carries bytes.
 //!
 //! A handler speaks to the paywall by extensions: it finds [`PaidBy`] in the request, and may put
 //! [`Captured`] or [`RefusePaid`] into its response.
@@ -56,7 +57,9 @@ mod headers;
 mod layer;
 mod paywall;
 mod service;
+pub mod serving;
 mod stored;
+pub mod till;
 
 pub use flow::{Durability, OnDisconnect, PaidBy};
 pub use layer::PriceLayer;

@@ -1,8 +1,7 @@
 //! The shell: carries requests, settlements and answers between tower, the facilitator and the flow.
 
 use std::mem;
-use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,8 +11,8 @@ use axum::extract::OriginalUri;
 use bytes::Bytes;
 use farthing_protocol::digest::BodyHash;
 use farthing_protocol::header::{PAYMENT_SIGNATURE, X_PAYMENT};
-use farthing_protocol::rail::{BoxFuture, Facilitator, Outcome, PaymentId};
-use futures_util::FutureExt as _;
+use farthing_protocol::rail::{BoxFuture, Facilitator, Outcome};
+use farthing_protocol::v2::FacilitatorRequest;
 use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response, StatusCode};
 use tokio::sync::oneshot;
@@ -22,22 +21,22 @@ use tracing::Instrument as _;
 
 use crate::answer::{Answer, Content, Situation};
 use crate::body;
-use crate::desk::{Desk, Entry, Gone};
-use crate::flow::{Action, HandlerAnswer, HandlerEnd, Held, Kept, Route, Seller};
+use crate::desk::Desk;
+use crate::flow::{HandlerAnswer, Kept, Later, PaidBy, Route, Seller};
 use crate::paywall::Clock;
+use crate::serving::{Process, Serving, Visit};
+use crate::till::Till;
 use crate::{Captured, RefusePaid, headers};
 
 /// How long a body may take to arrive.
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
-/// Pauses between two attempts at a settlement whose outcome is unknown.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What all priced routes of one paywall share.
 pub(crate) struct Shell {
     seller: Arc<Seller>,
     facilitator: Arc<dyn Facilitator>,
     desk: Mutex<Desk<Kept<Body>>>,
+    till: Till,
     clock: Clock,
 }
 
@@ -48,20 +47,35 @@ impl Shell {
         in_flight: usize,
         clock: Clock,
     ) -> Self {
-        Self { seller, facilitator, desk: Mutex::new(Desk::new(in_flight)), clock }
+        Self { seller, facilitator, desk: Mutex::new(Desk::new(in_flight)), till: Till::default(), clock }
     }
 
     pub(crate) fn seller(&self) -> &Arc<Seller> {
         &self.seller
     }
+}
+
+impl Process for Shell {
+    type Body = Body;
 
     fn now(&self) -> u64 {
         (self.clock)()
     }
 
-    /// No step at the desk can panic half-way.
-    fn desk(&self) -> MutexGuard<'_, Desk<Kept<Body>>> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn desk(&self) -> &Mutex<Desk<Kept<Body>>> {
+        &self.desk
+    }
+
+    async fn settle(&self, request: &FacilitatorRequest) -> Outcome {
+        self.facilitator.settle(request).await
+    }
+
+    async fn settle_later(&self, later: &Arc<Later>) -> Outcome {
+        self.till.settle(self, later).await
+    }
+
+    fn pause(&self, length: Duration) -> impl Future<Output = ()> + Send {
+        tokio::time::sleep(length)
     }
 }
 
@@ -167,156 +181,64 @@ where
     } else {
         (opened.bound(BodyHash::Unbound, shell.now()), body)
     };
-    let (action, seat) = enter(&shell, action);
-    let (action, seat) = match (action, seat) {
-        (Action::Answer(answer), _) => return answer,
-        (_, None) => return Answer::lost(),
-        (action, Some(seat)) => (action, seat),
+    let serving = match Serving::enter(&shell, action) {
+        Ok(serving) => serving,
+        Err(answer) => return *answer,
     };
 
     parts.headers.remove(PAYMENT_SIGNATURE);
     parts.headers.remove(X_PAYMENT);
-    let span = tracing::debug_span!("payment", id = %seat.id);
+    let span = tracing::debug_span!("payment", id = %serving.id());
     let (reply, answer) = oneshot::channel();
-    let task =
-        Task { shell, seat, inner: Some((inner, Request::from_parts(parts, body))), reply: Some(reply) };
-    tokio::spawn(task.drive(action).instrument(span));
+    let visit = Visiting {
+        inner: Some((inner, Request::from_parts(parts, body))),
+        reply: Some(reply),
+        answer_bytes: shell.seller.limits.answer_bytes,
+    };
+    tokio::spawn(serving.serve(visit).instrument(span));
     answer.await.unwrap_or_else(|_| Answer::lost())
 }
 
-/// Asks the desk.
-fn enter(shell: &Arc<Shell>, action: Action<Body>) -> (Action<Body>, Option<Seat>) {
-    let Action::Enter(entering) = action else { return (action, None) };
-    let (id, now) = (entering.id(), shell.now());
-    let entry = shell.desk().enter(id, entering.proof(), entering.until(), now);
-    let attended = matches!(entry, Entry::Kept(_));
-    let seat = matches!(entry, Entry::Fresh | Entry::Kept(_));
-    let seat = seat.then(|| Seat { shell: shell.clone(), id, attended, taken: true });
-    (entering.entered(entry, now), seat)
-}
-
-/// A payment's place at the desk, given up when this is dropped, even by a panic.
-struct Seat {
-    shell: Arc<Shell>,
-    id: PaymentId,
-    /// Somebody repeats what was kept for it.
-    attended: bool,
-    taken: bool,
-}
-
-impl Seat {
-    /// Leaves something behind for whoever comes next.
-    fn keep(mut self, kept: Kept<Body>) {
-        self.taken = false;
-        self.shell.desk().keep(self.id, kept);
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        if self.taken {
-            self.shell.desk().leave(&self.id);
-        }
-    }
-}
-
-/// A paid request, which goes on when its client goes away.
-struct Task<S> {
-    shell: Arc<Shell>,
-    seat: Seat,
+/// A paid request: the service that handles it, and the connection that waits for the answer.
+struct Visiting<S> {
     inner: Option<(S, Request<Body>)>,
     reply: Option<oneshot::Sender<Answer<Body>>>,
+    /// Bytes of an answer that are kept.
+    answer_bytes: usize,
 }
 
-impl<S, R> Task<S>
+impl<S, R> Visit<Body> for Visiting<S>
 where
-    S: Service<Request<Body>, Response = Response<R>>,
+    S: Service<Request<Body>, Response = Response<R>> + Send + 'static,
+    S::Future: Send,
     S::Error: Into<BoxError>,
     R: http_body::Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
-    async fn drive(mut self, mut action: Action<Body>) {
-        let shell = self.shell.clone();
-        loop {
-            action = match action {
-                Action::Settle(settling) => {
-                    let outcome = shell.facilitator.settle(settling.request()).await;
-                    tracing::debug!(?settling, outcome = name(&outcome), "settlement");
-                    settling.outcome(outcome, shell.now())
-                }
-                Action::Run(held) => {
-                    tracing::debug!("held");
-                    let end = self.run(&held).await;
-                    held.ended(end, shell.now())
-                }
-                Action::AnswerAndSettle { answer, settling, at_once: true } => {
-                    self.reply(answer);
-                    Action::Settle(settling)
-                }
-                Action::AnswerAndSettle { answer, settling, at_once: false } => {
-                    let (id, attended) = (self.seat.id, self.seat.attended);
-                    let reply = self.reply.take();
-                    self.seat.keep(Kept::Settling(settling));
-                    send(reply, answer);
-                    if !attended {
-                        repeat(&shell, id).await;
-                    }
-                    return;
-                }
-                Action::Answer(answer) => {
-                    let reply = self.reply.take();
-                    // First, so that a client that is quick to present it again finds nobody in its place.
-                    drop(self.seat);
-                    return send(reply, answer);
-                }
-                Action::Enter(entering) => entering.entered(Entry::Running, shell.now()),
-            }
-        }
-    }
-
-    fn reply(&mut self, answer: Answer<Body>) {
-        send(self.reply.take(), answer);
-    }
-
-    /// Runs the handler, unless the client has gone before it starts.
-    async fn run(&mut self, held: &Held) -> HandlerEnd<Body> {
-        let Some((mut inner, mut request)) = self.inner.take() else {
-            return HandlerEnd::Broke("the handler was run before".into());
-        };
-        if self.reply.as_ref().is_none_or(oneshot::Sender::is_closed) {
-            return HandlerEnd::Disconnected;
-        }
-        let limit = self.shell.seller.limits.answer_bytes;
-        let is_head = request.method() == Method::HEAD;
-        request.extensions_mut().insert(held.paid_by());
-        let handled = async move {
+    fn handle(&mut self, paid_by: PaidBy) -> BoxFuture<'static, Result<HandlerAnswer<Body>, BoxError>> {
+        let (inner, limit) = (self.inner.take(), self.answer_bytes);
+        Box::pin(async move {
+            let (mut inner, mut request) = inner.ok_or("the handler was run before")?;
+            let is_head = request.method() == Method::HEAD;
+            request.extensions_mut().insert(paid_by);
             let response = inner.call(request).await.map_err(Into::into)?;
             gather(response.map(Body::new), limit, is_head).await
-        };
-        let handled = AssertUnwindSafe(handled).catch_unwind();
-        let handled = tokio::time::timeout(held.handler_deadline(self.shell.now()), handled);
-        let ended = match (&mut self.reply, held.stops_on_disconnect()) {
-            (Some(reply), true) => tokio::select! {
-                biased;
-                () = reply.closed() => return HandlerEnd::Disconnected,
-                ended = handled => ended,
-            },
-            _ => handled.await,
-        };
-        match ended {
-            Ok(Ok(Ok(answer))) => HandlerEnd::Answered(answer),
-            Ok(Ok(Err(error))) => HandlerEnd::Broke(error.to_string()),
-            Ok(Err(_panic)) => HandlerEnd::Broke("the handler panicked".into()),
-            Err(_elapsed) => HandlerEnd::TimedOut,
+        })
+    }
+
+    fn is_gone(&self) -> bool {
+        self.reply.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
+    async fn gone(&mut self) {
+        match &mut self.reply {
+            Some(reply) => reply.closed().await,
+            None => std::future::pending().await,
         }
     }
-}
 
-fn name(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Settled(_) => "settled",
-        Outcome::NotSettled(_) => "not settled",
-        Outcome::Unknown(_) => "unknown",
+    fn answer(&mut self, answer: Answer<Body>) {
+        send(self.reply.take(), answer);
     }
 }
 
@@ -346,37 +268,4 @@ async fn gather(
     let captured = parts.extensions.get::<Captured>().map(|captured| captured.0);
     let refused = parts.extensions.get::<RefusePaid>().map(|refused| refused.0.clone());
     Ok(HandlerAnswer { status: parts.status, headers: parts.headers, content, captured, refused })
-}
-
-/// Repeats a settlement whose outcome is unknown, until it is known or can no longer happen.
-async fn repeat(shell: &Arc<Shell>, id: PaymentId) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        tokio::time::sleep(pause).await;
-        pause = LONGEST_PAUSE.min(pause * 2);
-        let taken = shell.desk().take(&id, shell.now());
-        let kept = match taken {
-            Ok(kept) => kept,
-            Err(Gone::ForNow) => continue,
-            Err(Gone::ForGood) => return,
-        };
-        let seat = Seat { shell: shell.clone(), id, attended: true, taken: true };
-        let settling = match kept {
-            Kept::Settling(settling) => settling,
-            answer @ Kept::Answer(_) => {
-                seat.keep(answer);
-                continue;
-            }
-        };
-        let mut action = Action::Settle(settling);
-        while let Action::Settle(settling) = action {
-            let outcome = shell.facilitator.settle(settling.request()).await;
-            action = settling.outcome(outcome, shell.now());
-        }
-        match action {
-            Action::AnswerAndSettle { settling, .. } => seat.keep(Kept::Settling(settling)),
-            Action::Answer(answer) if answer.only_copy => seat.keep(Kept::Answer(Box::new(answer))),
-            _ => return,
-        }
-    }
 }

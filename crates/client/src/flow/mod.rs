@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use farthing_protocol::rail::Confirmation;
+use farthing_protocol::rail::{BoxFuture, Confirmation};
 use http::{HeaderMap, StatusCode};
 
 use crate::error::ClientError;
@@ -90,7 +90,7 @@ pub enum Action {
     },
     /// Wait.
     Wait(Duration),
-    /// Ask the network what became of [`Flow::prepared`].
+    /// Ask the network what became of [`Flow::prepared`]: await [`Flow::status`].
     AskStatus,
     /// The end. With [`End::Free`] and [`End::Paid`] the last answer is the answer.
     Done(Box<Result<End, ClientError>>),
@@ -227,6 +227,12 @@ impl Flow {
             Stage::Asking(_) => None,
             Stage::Presenting(presenting) => Some(presenting.prepared()),
         }
+    }
+
+    /// What [`Action::AskStatus`] asks; its answer is the [`Event::Status`]. `None` before there is a payment.
+    #[must_use]
+    pub fn status(&self) -> Option<BoxFuture<'_, Confirmation>> {
+        self.prepared().map(|prepared| prepared.0.rail.status(&prepared.0.payment))
     }
 
     /// How many bytes of the body of an answer with `status` the flow wants to see.

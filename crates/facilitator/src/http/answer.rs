@@ -6,10 +6,11 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use farthing_protocol::problem::{self, Problem};
 use farthing_protocol::rail::{FacilitatorError, Outcome};
-use farthing_protocol::v2::{FacilitatorRequest, SettlementResponse};
-use farthing_protocol::{Retry, WireError, reason};
+use farthing_protocol::v2::FacilitatorRequest;
+use farthing_protocol::{Retry, WireError};
 use serde::Serialize;
 
+use crate::carried;
 use crate::config::NETWORK_MALFORMED;
 
 /// Seconds after which asking again is worth while.
@@ -151,19 +152,12 @@ pub(super) fn ok<T: Serialize>(message: &T) -> Response {
 
 /// What became of a settlement: 200 when that is known, else 503.
 pub(super) fn outcome(request: &FacilitatorRequest, outcome: &Outcome) -> Response {
-    let why = match outcome {
-        Outcome::Settled(answer) | Outcome::NotSettled(answer) => return ok(answer),
-        Outcome::Unknown(why) => why,
-    };
-    tracing::warn!(%why, "a settlement's outcome is unknown");
-    let network = &request.payment_requirements.network;
-    let pending = SettlementResponse::refused(
-        network,
-        reason::SETTLEMENT_PENDING,
-        "it is not known yet whether this settled; present the same payment again",
-    );
-    let mut response = json(StatusCode::SERVICE_UNAVAILABLE, &pending);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    let (status, message) = carried::answer(request, outcome);
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json(status, message.as_ref());
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    }
     response
 }
 

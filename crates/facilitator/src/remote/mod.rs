@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::config::{NETWORK_MALFORMED, check_token};
-use crate::{ConfigError, judge};
+use crate::{ConfigError, carried, judge};
 
 mod wire;
 
@@ -128,12 +128,8 @@ impl RemoteFacilitator {
             Ok(answer) => answer,
             Err(failure) => return unknown(failure.to_string()),
         };
-        let status = answer.status;
         match self.message::<SettlementResponse>(&answer) {
-            Ok(message) if message.success && status != 200 => {
-                unknown(format!("the answer says success with HTTP status {status}"))
-            }
-            Ok(message) => judge::settlement(request, message),
+            Ok(message) => carried::outcome(request, answer.status, message),
             Err(why) => unknown(why),
         }
     }

@@ -1,11 +1,14 @@
 //! The `farthing:*` networks: the schemes `auth-capture` and `exact` on a farthing ledger.
 //!
 //! The five files are those of every rail: [`wire`] (what travels in `payload` and `extra`), [`offer`]
-//! (resource server), [`pay`] (client), `verify` and `settle` (facilitator, feature `settle`).
+//! (resource server), [`pay`] (client), `verify` and `settle` (facilitator, feature `settle`, with
+//! its `checks` of signatures).
 //!
 //! Both schemes are one machine: `authorize` holds the maximum before the handler runs, `capture` or
 //! `void` ends the hold after it. `exact` captures exactly the maximum and has no refunds.
 
+#[cfg(feature = "settle")]
+mod checks;
 pub mod offer;
 pub mod pay;
 #[cfg(feature = "settle")]

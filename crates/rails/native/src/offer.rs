@@ -2,16 +2,16 @@
 
 use farthing_ledger::LedgerId;
 use farthing_ledger::identity::AssetCode;
-use farthing_ledger::operation::{self, Action, Op};
+use farthing_ledger::operation::{self, Action, MAX_OPERATIONS, Op};
 use farthing_ledger::statement::{LedgerTerms, PaymentState, StatementError};
 use farthing_ledger::terms::{Scheme, TermsFlow};
-use farthing_protocol::rail::{Ask, Authorized, Flow, Hold, Offer, OfferError, Operation, Owner};
-use farthing_protocol::rail::{PaymentFault, Presented, UnknownOutcome};
+use farthing_protocol::rail::{Ask, Authorized, Capture, Flow, Hold, Offer, OfferError, Operation, Outcome};
+use farthing_protocol::rail::{Owner, PaymentFault, PaymentId, Presented, UnknownOutcome};
 use farthing_protocol::v2::{PaymentPayload, PaymentRequirements, SettlementResponse};
-use farthing_protocol::{Amount, Network, Price, PublicKey, SecretKey, reason};
+use farthing_protocol::{Amount, Network, Payload, Price, PublicKey, SecretKey, reason};
 use serde_json::{Map, Value, json};
 
-use crate::wire::{self, malformed};
+use crate::wire::{self, Asked, Consent, malformed};
 
 /// Seconds from the offer to the capture deadline that is asked for.
 pub const CAPTURE_SECONDS: u64 = 900;
@@ -109,14 +109,19 @@ impl Offer for NativeOffer {
         })
     }
 
+    fn differs_by_digest_alone(&self) -> bool {
+        true
+    }
+
     fn dynamic_extra(&self) -> &[&str] {
         &["requestDigest", "captureDeadline", "refundDeadline"]
     }
 
     fn read(&self, payment: &PaymentPayload) -> Result<Presented, PaymentFault> {
-        let (signed, _, terms) = wire::read_authorization(payment)?;
+        let signed = wire::read_authorization(payment)?;
+        let terms = &signed.terms;
         Ok(Presented {
-            id: farthing_ledger::terms::payment_id(&signed),
+            id: farthing_ledger::terms::payment_id(&signed.bytes),
             payer: terms.payer.to_string(),
             digest: terms.digest,
             max_amount: terms.max_amount,
@@ -131,7 +136,8 @@ impl Offer for NativeOffer {
         offer: &PaymentRequirements,
         now: u64,
     ) -> Result<(), PaymentFault> {
-        let (_, _, terms) = wire::read_authorization(payment)?;
+        let signed = wire::read_authorization(payment)?;
+        let terms = &signed.terms;
         let refuse = |reason: &str, message: &str| {
             Err(PaymentFault::Refused { reason: reason.to_owned(), message: message.to_owned() })
         };
@@ -171,14 +177,8 @@ impl Offer for NativeOffer {
     }
 
     fn authorize(&self, payment: &PaymentPayload, owner: &Owner) -> Result<PaymentPayload, PaymentFault> {
-        let (signed, signature, _) = wire::read_authorization(payment)?;
-        let payload = wire::Lifecycle::Authorize(wire::Authorize {
-            authorization: wire::base64(&signed),
-            signature,
-            owner: hex::encode(owner.id),
-            lease_seconds: owner.lease_seconds,
-        });
-        Ok(PaymentPayload { payload: wire::raw(&payload)?, ..payment.clone() })
+        let asked = Asked::Authorize(wire::read_authorization(payment)?, *owner);
+        Ok(PaymentPayload { payload: Payload::of(asked), ..payment.clone() })
     }
 
     fn authorized(&self, settlement: &SettlementResponse) -> Result<Authorized, UnknownOutcome> {
@@ -218,28 +218,60 @@ impl Offer for NativeOffer {
             Operation::Void => (Action::Void, Amount::ZERO, None),
             Operation::Refund { amount } => (Action::Refund, *amount, None),
         };
-        if cumulative > presented.max_amount {
-            return Err(malformed("payload.operations", "takes more than the payment allows"));
-        }
-        let op = Op {
-            payment: presented.id,
-            action,
-            cumulative,
-            last: action == Action::Capture,
-            epoch,
-            answer: operation::answer_hash(answer),
-        };
-        let signature = self.authorizer.sign(&operation::signed_bytes(&self.ledger, &[op]));
-        let operations = wire::Operations {
-            operations: vec![wire::Operation::write(&op, answer)],
-            signer: self.authorizer.public(),
-            signature,
-        };
-        let payload = match action {
-            Action::Void => wire::Lifecycle::Void(operations),
-            Action::Refund => wire::Lifecycle::Refund(operations),
-            Action::Capture | Action::Charge => wire::Lifecycle::Capture(operations),
-        };
-        Ok(PaymentPayload { payload: wire::raw(&payload)?, ..payment.clone() })
+        let operation = operation(presented, action, cumulative, epoch, answer)?;
+        Ok(self.consent(payment, action, vec![operation]))
     }
+
+    fn capture_together(&self, captures: &[Capture<'_>]) -> Option<Result<PaymentPayload, PaymentFault>> {
+        let first = captures.first().filter(|_| captures.len() <= MAX_OPERATIONS)?;
+        let read = |capture: &Capture<'_>| {
+            let Capture { presented, epoch, amount, answer, .. } = *capture;
+            operation(presented, Action::Capture, amount, epoch, answer)
+        };
+        let list: Result<Vec<_>, _> = captures.iter().map(read).collect();
+        Some(list.map(|list| self.consent(first.payment, Action::Capture, list)))
+    }
+
+    fn captured_together(&self, payments: &[PaymentId], settlement: SettlementResponse) -> Vec<Outcome> {
+        let mut results = settlement.results.into_iter();
+        let outcome = |payment: &PaymentId| match results.next() {
+            Some(result) if result.success && result.transaction == payment.to_string() => {
+                Outcome::Settled(result)
+            }
+            Some(result) if !result.success && result.error_reason.is_some() => Outcome::NotSettled(result),
+            _ => Outcome::Unknown(UnknownOutcome("the facilitator does not say what became of it".into())),
+        };
+        payments.iter().map(outcome).collect()
+    }
+}
+
+impl NativeOffer {
+    /// Signs for operations, with the answers that are stored with them; they travel with `payment`.
+    fn consent(
+        &self,
+        payment: &PaymentPayload,
+        action: Action,
+        operations: Vec<(Op, Option<Vec<u8>>)>,
+    ) -> PaymentPayload {
+        let list: Vec<Op> = operations.iter().map(|(operation, _)| *operation).collect();
+        let signature = self.authorizer.sign(&operation::signed_bytes(&self.ledger, &list));
+        let consent = Consent { action, operations, signer: self.authorizer.public(), signature };
+        PaymentPayload { payload: Payload::of(Asked::Operate(consent)), ..payment.clone() }
+    }
+}
+
+/// What the receiverAuthorizer consents to.
+fn operation(
+    presented: &Presented,
+    action: Action,
+    cumulative: Amount,
+    epoch: u64,
+    answer: Option<&[u8]>,
+) -> Result<(Op, Option<Vec<u8>>), PaymentFault> {
+    if cumulative > presented.max_amount {
+        return Err(malformed("payload.operations", "takes more than the payment allows"));
+    }
+    let (last, hash) = (action == Action::Capture, operation::answer_hash(answer));
+    let op = Op { payment: presented.id, action, cumulative, last, epoch, answer: hash };
+    Ok((op, answer.map(<[u8]>::to_vec)))
 }

@@ -1,19 +1,20 @@
 //! The facilitator's role: every `/settle` call becomes one ledger command.
 
-use farthing_ledger::command::{self, Authorize, AuthorizeReply, Operate, Standing};
-use farthing_ledger::operation::Action;
+use farthing_ledger::command::{self, Authorize, AuthorizeReply, Operate, Refusal, Standing};
+use farthing_ledger::operation::Op;
 use farthing_ledger::rows::Payment;
 use farthing_ledger::statement::{LedgerTerms, PaymentState};
-use farthing_ledger::terms::Scheme;
+use farthing_ledger::terms::{Scheme, TermsFlow};
 use farthing_ledger::{Ledger, LedgerError};
 use farthing_protocol::rail::{BoxFuture, FacilitatorError, Outcome, Owner, PaymentFault, PaymentId};
 use farthing_protocol::rail::{Settle, Tenant, UnknownOutcome};
 use farthing_protocol::v2::{FacilitatorRequest, SettlementResponse, SupportedKind, VERSION, VerifyResponse};
-use farthing_protocol::{Amount, reason, receipt, signature};
+use farthing_protocol::{Amount, Signature, reason, receipt};
 use serde_json::{Map, Value, json};
 
-use crate::verify::{self, First};
-use crate::wire::{self, Lifecycle, malformed};
+use crate::checks::Checks;
+use crate::verify;
+use crate::wire::{self, Asked, Consent, Signed, malformed};
 
 /// The lease of a hold whose server did not name itself.
 const ANONYMOUS_LEASE: u32 = 60;
@@ -23,6 +24,7 @@ const ANONYMOUS_LEASE: u32 = 60;
 pub struct NativeSettle {
     ledger: Ledger,
     terms: LedgerTerms,
+    checks: Checks,
 }
 
 impl NativeSettle {
@@ -32,7 +34,7 @@ impl NativeSettle {
     /// When the ledger is not available.
     pub async fn new(ledger: Ledger) -> Result<Self, LedgerError> {
         let terms = ledger.terms().await?;
-        Ok(Self { ledger, terms })
+        Ok(Self { ledger, terms, checks: Checks::new() })
     }
 
     /// The ledger's signed terms.
@@ -40,17 +42,20 @@ impl NativeSettle {
         &self.terms
     }
 
+    /// Holds a payment for `owner`.
     async fn first(
         &self,
         caller: &Tenant,
-        first: First,
+        signed: &Signed,
+        owner: Owner,
         request: &FacilitatorRequest,
     ) -> Result<Outcome, PaymentFault> {
-        verify::fits(&first.terms, &request.payment_requirements)?;
-        let authorize = Authorize::read(first.signed, first.signature, first.owner, caller.clone());
-        let authorize = authorize.map_err(|e| malformed("payload.authorization", e.to_string()))?;
+        let authorize = authorize(caller, signed, owner, request)?;
         let id = authorize.id();
-        let reply = self.ledger.authorize(authorize).await;
+        let reply = match self.checks.check(authorize).await {
+            Ok(checked) => self.ledger.authorize_checked(checked).await,
+            Err(error) => Err(error),
+        };
         let wants_statement = wants_statement(request);
         Ok(self.outcome(reply, |reply| self.authorized(&id, &reply, wants_statement)))
     }
@@ -58,18 +63,13 @@ impl NativeSettle {
     async fn charge(
         &self,
         caller: &Tenant,
-        charge: wire::Charge,
+        (signed, operation, answer, signature): (&Signed, Op, Option<Vec<u8>>, Signature),
         request: &FacilitatorRequest,
     ) -> Result<Outcome, PaymentFault> {
-        let (signed, terms) = wire::read_terms(&charge.authorization)?;
-        verify::fits(&terms, &request.payment_requirements)?;
         let nobody = Owner { id: [0; 16], lease_seconds: 0 };
-        let authorize = Authorize::read(signed, charge.signature, nobody, caller.clone());
-        let authorize = authorize.map_err(|e| malformed("payload.authorization", e.to_string()))?;
+        let authorize = authorize(caller, signed, nobody, request)?;
         let id = authorize.id();
-        let (operation, answer) = charge.operation.read()?;
-        let checked = command::Charge::check(authorize, operation, answer, charge.authorizer_signature);
-        let reply = match checked {
+        let reply = match command::Charge::check(authorize, operation, answer, signature) {
             Ok(checked) => self.ledger.charge(checked).await,
             Err(refusal) => Err(LedgerError::Refused(refusal)),
         };
@@ -77,38 +77,46 @@ impl NativeSettle {
         Ok(self.outcome(reply, |reply| self.authorized(&id, &reply, wants_statement)))
     }
 
-    async fn operate(
-        &self,
-        action: Action,
-        operations: wire::Operations,
-        request: &FacilitatorRequest,
-    ) -> Result<Outcome, PaymentFault> {
-        let list: Result<Vec<_>, _> = operations.operations.iter().map(wire::Operation::read).collect();
-        let list = list?;
-        let [(operation, _)] = list.as_slice() else {
-            return Err(malformed(
-                "payload.operations",
-                "must have exactly one operation in one /settle call",
-            ));
-        };
-        if operation.action != action {
-            return Err(malformed("payload.type", "must name what the operation is signed for"));
-        }
-        let id = operation.payment;
-        let reply = self.ledger.operate(Operate::new(list, operations.signer, operations.signature)).await;
-        let reply = reply.and_then(|results| match results.into_iter().next() {
-            Some(Ok(payment)) => Ok(payment),
-            Some(Err(refusal)) => Err(LedgerError::Refused(refusal)),
-            None => Err(LedgerError::Unknown("the ledger answered nothing".into())),
-        });
+    /// Operations under one signature: one, or several whose answers are the `results`.
+    async fn operate(&self, consent: &Consent, request: &FacilitatorRequest) -> Outcome {
+        let ids: Vec<PaymentId> = consent.operations.iter().map(|(operation, _)| operation.payment).collect();
         let wants_statement = wants_statement(request);
-        Ok(self.outcome(reply, |payment| {
-            let mut settled = self.describe(&id, &payment);
-            if wants_statement {
-                self.state(&id, &payment, &mut settled);
+        let operate = Operate::new(consent.operations.clone(), consent.signer, consent.signature);
+        let reply = self.ledger.operate(operate).await;
+        let each = |(id, result): (&PaymentId, Result<Payment, Refusal>)| {
+            self.outcome(result.map_err(LedgerError::Refused), |payment| {
+                let mut settled = self.describe(id, &payment);
+                if wants_statement {
+                    self.state(id, &payment, &mut settled);
+                }
+                Outcome::Settled(settled)
+            })
+        };
+        self.outcome(reply, |results| {
+            let mut outcomes = ids.iter().zip(results).map(each);
+            match (outcomes.next(), ids.as_slice()) {
+                (Some(outcome), [first, _, ..]) => {
+                    self.together(first, std::iter::once(outcome).chain(outcomes))
+                }
+                (Some(alone), _) => alone,
+                (None, _) => Outcome::Unknown(UnknownOutcome("the ledger answered nothing".into())),
             }
-            Outcome::Settled(settled)
-        }))
+        })
+    }
+
+    /// The answer to operations that were sent together: it says nothing but what became of each.
+    fn together(&self, first: &PaymentId, outcomes: impl Iterator<Item = Outcome>) -> Outcome {
+        let results = outcomes.map(|outcome| match outcome {
+            Outcome::Settled(result) | Outcome::NotSettled(result) => result,
+            Outcome::Unknown(_) => SettlementResponse::default(),
+        });
+        Outcome::Settled(SettlementResponse {
+            success: true,
+            transaction: first.to_string(),
+            network: self.ledger.network().to_string(),
+            results: results.collect(),
+            ..SettlementResponse::default()
+        })
     }
 
     fn outcome<T>(&self, reply: Result<T, LedgerError>, settled: impl FnOnce(T) -> Outcome) -> Outcome {
@@ -186,33 +194,36 @@ impl NativeSettle {
         caller: &Tenant,
         request: &FacilitatorRequest,
     ) -> Result<Outcome, PaymentFault> {
-        match wire::read_lifecycle(request)? {
-            None => {
-                let (signed, signature, terms) = wire::read_authorization(&request.payment_payload)?;
-                let owner = Owner { id: anonymous(caller), lease_seconds: ANONYMOUS_LEASE };
-                let first = First { signed, signature, terms, owner };
-                if first.is_charge() {
+        match &*request.payment_payload.payload.read(Asked::read)? {
+            Asked::Client(signed) => {
+                if signed.terms.flow == TermsFlow::Charge {
                     return Err(malformed(
                         "payload.type",
                         "must be \"charge\", signed by the receiverAuthorizer",
                     ));
                 }
-                self.first(caller, first, request).await
+                let owner = Owner { id: anonymous(caller), lease_seconds: ANONYMOUS_LEASE };
+                self.first(caller, signed, owner, request).await
             }
-            Some(Lifecycle::Authorize(authorize)) => {
-                let (signed, terms) = wire::read_terms(&authorize.authorization)?;
-                let id = signature::lower_hex::<16>(&authorize.owner)
-                    .ok_or_else(|| malformed("payload.owner", "must be 32 lower-case hex digits"))?;
-                let owner = Owner { id, lease_seconds: authorize.lease_seconds };
-                self.first(caller, First { signed, signature: authorize.signature, terms, owner }, request)
-                    .await
+            Asked::Authorize(signed, owner) => self.first(caller, signed, *owner, request).await,
+            Asked::Charge(signed, operation, answer, signature) => {
+                self.charge(caller, (signed, *operation, answer.clone(), *signature), request).await
             }
-            Some(Lifecycle::Charge(charge)) => self.charge(caller, charge, request).await,
-            Some(Lifecycle::Capture(list)) => self.operate(Action::Capture, list, request).await,
-            Some(Lifecycle::Void(list)) => self.operate(Action::Void, list, request).await,
-            Some(Lifecycle::Refund(list)) => self.operate(Action::Refund, list, request).await,
+            Asked::Operate(consent) => Ok(self.operate(consent, request).await),
         }
     }
+}
+
+/// What the ledger is told, when it is what the server says it offered.
+fn authorize(
+    caller: &Tenant,
+    signed: &Signed,
+    owner: Owner,
+    request: &FacilitatorRequest,
+) -> Result<Authorize, PaymentFault> {
+    verify::fits(&signed.terms, &request.payment_requirements)?;
+    Authorize::read(signed.bytes.clone(), signed.signature, owner, caller.clone())
+        .map_err(|error| malformed("payload.authorization", error.to_string()))
 }
 
 /// Whether the payer asked for proof: who wants a receipt wants the ledger's word with it.

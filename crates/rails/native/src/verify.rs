@@ -2,11 +2,10 @@
 
 use farthing_ledger::command::Authorize;
 use farthing_ledger::terms::Terms;
-use farthing_ledger::terms::TermsFlow;
 use farthing_ledger::{Ledger, LedgerError};
 use farthing_protocol::rail::{FacilitatorError, Owner, PaymentFault, Tenant};
 use farthing_protocol::v2::{FacilitatorRequest, PaymentRequirements, VerifyResponse};
-use farthing_protocol::{Amount, Signature, reason};
+use farthing_protocol::{Amount, reason};
 
 use crate::wire;
 
@@ -15,22 +14,24 @@ pub(crate) async fn verify(
     ledger: &Ledger,
     request: &FacilitatorRequest,
 ) -> Result<VerifyResponse, FacilitatorError> {
-    let (signed, signature, terms) = match wire::read_authorization(&request.payment_payload) {
+    let signed = match wire::read_authorization(&request.payment_payload) {
         Ok(read) => read,
         Err(fault) => return Ok(invalid(reason::INVALID_PAYLOAD, &fault.to_string())),
     };
-    if let Err(PaymentFault::Refused { reason, message }) = fits(&terms, &request.payment_requirements) {
+    if let Err(PaymentFault::Refused { reason, message }) = fits(&signed.terms, &request.payment_requirements)
+    {
         return Ok(invalid(&reason, &message));
     }
     let nobody = Owner { id: [0; 16], lease_seconds: 0 };
-    let checked = Authorize::read(signed, signature, nobody, Tenant::local()).map(|a| (a.id(), a.check()));
+    let checked = Authorize::read(signed.bytes.clone(), signed.signature, nobody, Tenant::local())
+        .map(|a| (a.id(), a.check()));
     let id = match checked {
         Ok((id, Ok(_))) => id,
         Ok((_, Err(refusal))) => return Ok(invalid(refusal.reason(), &refusal.to_string())),
         Err(error) => return Ok(invalid(reason::INVALID_PAYLOAD, &error.to_string())),
     };
-    let payer = Some(terms.payer.to_string());
-    match ledger.probe(id, terms).await {
+    let payer = Some(signed.terms.payer.to_string());
+    match ledger.probe(id, signed.terms.clone()).await {
         Ok(()) => Ok(VerifyResponse { is_valid: true, payer, ..VerifyResponse::default() }),
         Err(LedgerError::Refused(refusal)) => {
             Ok(VerifyResponse { payer, ..invalid(refusal.reason(), &refusal.to_string()) })
@@ -69,18 +70,4 @@ pub(crate) fn fits(terms: &Terms, offer: &PaymentRequirements) -> Result<(), Pay
         return refuse(reason::AMOUNT_MISMATCH, "the payment is signed for another amount");
     }
     Ok(())
-}
-
-/// The pieces of a first settlement.
-pub(crate) struct First {
-    pub(crate) signed: Vec<u8>,
-    pub(crate) signature: Signature,
-    pub(crate) terms: Terms,
-    pub(crate) owner: Owner,
-}
-
-impl First {
-    pub(crate) fn is_charge(&self) -> bool {
-        self.terms.flow == TermsFlow::Charge
-    }
 }

@@ -3,13 +3,15 @@
 //! `authorization` is the base64 of the signed bytes themselves, so there is no second, unsigned form of
 //! them that anybody could believe. Unknown members are refused.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use farthing_ledger::operation::Op;
+use farthing_ledger::operation::{Action, Op};
 use farthing_ledger::terms::{Scheme, Terms};
-use farthing_protocol::rail::PaymentFault;
+use farthing_protocol::rail::{Owner, PaymentFault};
 #[cfg(feature = "settle")]
-use farthing_protocol::v2::FacilitatorRequest;
+use farthing_protocol::signature::lower_hex;
 use farthing_protocol::v2::PaymentPayload;
 use farthing_protocol::{PublicKey, Signature};
 use serde::{Deserialize, Serialize};
@@ -98,13 +100,88 @@ pub(crate) fn malformed(field: &str, why: impl Into<String>) -> PaymentFault {
     PaymentFault::Malformed { field: field.to_owned(), why: why.into() }
 }
 
-/// Reads the client's payload strictly.
-pub(crate) fn read_authorization(
-    payment: &PaymentPayload,
-) -> Result<(Vec<u8>, Signature, Terms), PaymentFault> {
-    let payload: Authorization = object(payment.payload.get())?;
-    let (signed, terms) = read_terms(&payload.authorization)?;
-    Ok((signed, payload.signature, terms))
+/// The client's part of a payment, as it was read: the signed bytes, and what they say.
+pub(crate) struct Signed {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) signature: Signature,
+    pub(crate) terms: Terms,
+}
+
+impl Signed {
+    fn read(bytes: &str, signature: Signature) -> Result<Self, PaymentFault> {
+        let (bytes, terms) = read_terms(bytes)?;
+        Ok(Self { bytes, signature, terms })
+    }
+
+    /// Reads the client's own payload strictly.
+    fn of_client(text: &str) -> Result<Self, PaymentFault> {
+        let payload: Authorization = object(text)?;
+        Self::read(&payload.authorization, payload.signature)
+    }
+}
+
+/// Reads the client's payload, once.
+pub(crate) fn read_authorization(payment: &PaymentPayload) -> Result<Arc<Signed>, PaymentFault> {
+    payment.payload.read(Signed::of_client)
+}
+
+/// What a server asks a facilitator for. Both hold this when they share a process; else [`Lifecycle`] is how it
+/// travels.
+pub(crate) enum Asked {
+    /// Hold a payment that the client sent, for whoever the caller is.
+    #[cfg(feature = "settle")]
+    Client(Arc<Signed>),
+    /// Hold.
+    Authorize(Arc<Signed>, Owner),
+    /// Authorize and capture at once.
+    #[cfg(feature = "settle")]
+    Charge(Arc<Signed>, Op, Option<Vec<u8>>, Signature),
+    /// Operations under one signature.
+    Operate(Consent),
+}
+
+/// Operations that a receiverAuthorizer has signed for, with the answers to store.
+pub(crate) struct Consent {
+    pub(crate) action: Action,
+    pub(crate) operations: Vec<(Op, Option<Vec<u8>>)>,
+    pub(crate) signer: PublicKey,
+    pub(crate) signature: Signature,
+}
+
+impl Serialize for Asked {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Authorize(signed, owner) => Lifecycle::Authorize(Authorize {
+                authorization: base64(&signed.bytes),
+                signature: signed.signature,
+                owner: hex::encode(owner.id),
+                lease_seconds: owner.lease_seconds,
+            })
+            .serialize(serializer),
+            Self::Operate(consent) => consent.write().serialize(serializer),
+            #[cfg(feature = "settle")]
+            Self::Client(_) | Self::Charge(..) => {
+                Err(serde::ser::Error::custom("this is read, and never written"))
+            }
+        }
+    }
+}
+
+impl Consent {
+    fn write(&self) -> Lifecycle {
+        let write =
+            |(operation, answer): &(Op, Option<Vec<u8>>)| Operation::write(operation, answer.as_deref());
+        let operations = Operations {
+            operations: self.operations.iter().map(write).collect(),
+            signer: self.signer,
+            signature: self.signature,
+        };
+        match self.action {
+            Action::Void => Lifecycle::Void(operations),
+            Action::Refund => Lifecycle::Refund(operations),
+            Action::Capture | Action::Charge => Lifecycle::Capture(operations),
+        }
+    }
 }
 
 /// Reads a payload that is a JSON object. serde would take its members from an array, too; other readers would
@@ -117,7 +194,7 @@ fn object<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, PaymentFault>
 }
 
 /// Reads base64 of signed terms.
-pub(crate) fn read_terms(text: &str) -> Result<(Vec<u8>, Terms), PaymentFault> {
+fn read_terms(text: &str) -> Result<(Vec<u8>, Terms), PaymentFault> {
     let field = "payload.authorization";
     let signed = BASE64.decode(text).map_err(|_| malformed(field, "is not canonical base64"))?;
     let terms = Terms::decode(&signed).map_err(|e| malformed(field, format!("cannot be read: {e}")))?;
@@ -127,7 +204,7 @@ pub(crate) fn read_terms(text: &str) -> Result<(Vec<u8>, Terms), PaymentFault> {
 #[cfg(feature = "settle")]
 impl Operation {
     /// Reads one operation and its answer.
-    pub(crate) fn read(&self) -> Result<(Op, Option<Vec<u8>>), PaymentFault> {
+    fn read(&self) -> Result<(Op, Option<Vec<u8>>), PaymentFault> {
         let field = "payload.operations";
         let bytes =
             BASE64.decode(&self.operation).map_err(|_| malformed(field, "is not canonical base64"))?;
@@ -138,7 +215,7 @@ impl Operation {
 }
 
 impl Operation {
-    pub(crate) fn write(operation: &Op, answer: Option<&[u8]>) -> Self {
+    fn write(operation: &Op, answer: Option<&[u8]>) -> Self {
         Self { operation: BASE64.encode(operation.encode()), answer: answer.map(|a| BASE64.encode(a)) }
     }
 }
@@ -162,17 +239,40 @@ pub(crate) fn scheme(name: &str) -> Option<Scheme> {
     [Scheme::Exact, Scheme::AuthCapture].into_iter().find(|s| s.name() == name)
 }
 
-/// What a facilitator can be asked for, read strictly.
 #[cfg(feature = "settle")]
-pub(crate) fn read_lifecycle(request: &FacilitatorRequest) -> Result<Option<Lifecycle>, PaymentFault> {
-    #[derive(Deserialize)]
-    struct Kind {
-        #[serde(rename = "type")]
-        kind: Option<String>,
-    }
-    let text = request.payment_payload.payload.get();
-    match object::<Kind>(text)?.kind {
-        None => Ok(None),
-        Some(_) => object(text).map(Some),
+impl Asked {
+    /// Reads what a facilitator is asked for, strictly.
+    pub(crate) fn read(text: &str) -> Result<Self, PaymentFault> {
+        #[derive(Deserialize)]
+        struct Kind {
+            #[serde(rename = "type")]
+            kind: Option<String>,
+        }
+        if object::<Kind>(text)?.kind.is_none() {
+            return Signed::of_client(text).map(Arc::new).map(Self::Client);
+        }
+        let (action, list) = match object(text)? {
+            Lifecycle::Authorize(authorize) => {
+                let signed = Signed::read(&authorize.authorization, authorize.signature)?;
+                let id = lower_hex::<16>(&authorize.owner)
+                    .ok_or_else(|| malformed("payload.owner", "must be 32 lower-case hex digits"))?;
+                let owner = Owner { id, lease_seconds: authorize.lease_seconds };
+                return Ok(Self::Authorize(Arc::new(signed), owner));
+            }
+            Lifecycle::Charge(charge) => {
+                let signed = Signed::read(&charge.authorization, charge.signature)?;
+                let (operation, answer) = charge.operation.read()?;
+                return Ok(Self::Charge(Arc::new(signed), operation, answer, charge.authorizer_signature));
+            }
+            Lifecycle::Capture(list) => (Action::Capture, list),
+            Lifecycle::Void(list) => (Action::Void, list),
+            Lifecycle::Refund(list) => (Action::Refund, list),
+        };
+        let operations: Result<Vec<_>, _> = list.operations.iter().map(Operation::read).collect();
+        let (operations, signer, signature) = (operations?, list.signer, list.signature);
+        if operations.iter().any(|(operation, _)| operation.action != action) {
+            return Err(malformed("payload.type", "must name what the operation is signed for"));
+        }
+        Ok(Self::Operate(Consent { action, operations, signer, signature }))
     }
 }

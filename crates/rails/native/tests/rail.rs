@@ -7,7 +7,7 @@ mod world;
 
 use farthing_ledger::terms::{Scheme, Terms};
 use farthing_protocol::rail::{
-    Authorized, Confirmation, Facilitator, Offer, OfferError, Operation, Pay, PaymentFault,
+    Authorized, Capture, Confirmation, Facilitator, Offer, OfferError, Operation, Outcome, Pay, PaymentFault,
 };
 use farthing_protocol::v2::{PaymentPayload, PaymentRequirements};
 use farthing_protocol::{Amount, Limits, header, reason};
@@ -70,6 +70,67 @@ async fn a_payment_is_offered_signed_held_captured_and_confirmed() {
         assert_eq!(world.seller.authorized(&again), Ok(stored));
         assert_eq!(world.payer.confirm(&signed, &again), Confirmation::Taken(Amount(PRICE)));
         assert_eq!(world.history().await, [0, 1, 0, 0]);
+    }
+}
+
+#[tokio::test]
+async fn captures_of_several_payments_go_under_one_signature_and_each_has_its_own_answer() {
+    for over_http in [false, true] {
+        let world = World::new().await;
+        let offer = world.offer();
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            let (signed, payment) = world.pay(&offer);
+            let hold = world.hold(&payment, &offer, 1).await;
+            held.push((signed.id, world.seller.read(&payment).unwrap(), payment, hold.epoch));
+        }
+        held[1].3 += 1;
+        let captures: Vec<_> = held
+            .iter()
+            .map(|(_, presented, payment, epoch)| Capture {
+                payment,
+                presented,
+                epoch: *epoch,
+                amount: Amount(PRICE),
+                answer: Some(b"the page"),
+            })
+            .collect();
+        let together = world.seller.capture_together(&captures).unwrap().unwrap();
+        let mut asked = world::request(together, &offer);
+        if over_http {
+            asked = serde_json::from_str(&serde_json::to_string(&asked).unwrap()).unwrap();
+        }
+        let mut forged: Value = serde_json::from_str(asked.payment_payload.payload.get()).unwrap();
+        forged["operations"].as_array_mut().unwrap().pop();
+        let forged = PaymentPayload {
+            payload: serde_json::value::to_raw_value(&forged).unwrap().into(),
+            ..asked.payment_payload.clone()
+        };
+        assert_eq!(refused(world.settle(forged, &offer).await), reason::INVALID_SIGNATURE);
+        assert_eq!(world.history().await, [3, 0, 0, 0]);
+
+        for _twice in 0..2 {
+            let settlement = settled(world.desk.settle(&asked).await);
+            let ids: Vec<_> = held.iter().map(|(id, ..)| *id).collect();
+            let outcomes = world.seller.captured_together(&ids, settlement.clone());
+            let [Outcome::Settled(one), Outcome::NotSettled(two), Outcome::Settled(three)] = &outcomes[..]
+            else {
+                panic!("{outcomes:?}")
+            };
+            assert_eq!((&one.transaction, &three.transaction), (&ids[0].to_string(), &ids[2].to_string()));
+            assert_eq!(two.error_reason.as_deref(), Some(reason::STALE_OWNER));
+            assert_eq!(world.history().await, [1, 2, 0, 0]);
+            assert_eq!(world.balance(SELLER).await, 2 * PRICE);
+            // What is said of another payment, or not at all, is unknown.
+            let swapped = world.seller.captured_together(&[ids[2], ids[1], ids[0], ids[0]], settlement);
+            assert!(matches!(
+                &swapped[..],
+                [Outcome::Unknown(_), Outcome::NotSettled(_), Outcome::Unknown(_), Outcome::Unknown(_)]
+            ));
+        }
+        let again = settled(world.authorize(&held[0].2, &offer, 1).await);
+        let stored = Authorized::Captured { answer: Some(b"the page".to_vec()) };
+        assert_eq!(world.seller.authorized(&again), Ok(stored));
     }
 }
 
@@ -351,7 +412,7 @@ async fn a_signature_under_the_authorizers_name_by_another_key_is_refused() {
     assert_eq!(forged["signer"], public(AUTHORIZER).to_string());
     forged["signature"] = json!(secret(STRANGER).sign(b"capture").to_string());
     let payload = serde_json::value::to_raw_value(&forged).unwrap();
-    let forged = PaymentPayload { payload, ..honest.clone() };
+    let forged = PaymentPayload { payload: payload.into(), ..honest.clone() };
     assert_eq!(refused(world.settle(forged, &offer).await), reason::INVALID_SIGNATURE);
     assert_eq!(world.history().await, [1, 0, 0, 0]);
     settled(world.settle(honest, &offer).await);

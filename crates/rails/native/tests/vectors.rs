@@ -144,7 +144,7 @@ impl Bench {
             x402_version: v2::VERSION,
             resource: None,
             accepted: Verbatim::write(self.offer()).unwrap(),
-            payload: raw(payload),
+            payload: raw(payload).into(),
             extensions: v2::Extensions::new(),
         }
     }
@@ -153,7 +153,7 @@ impl Bench {
         let request = FacilitatorRequest {
             x402_version: v2::VERSION,
             payment_payload: self.wrap(payload),
-            payment_requirements: self.offer(),
+            payment_requirements: self.offer().into(),
         };
         rail.settle(&Tenant::local(), &request).await
     }

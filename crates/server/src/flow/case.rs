@@ -38,7 +38,7 @@ pub(super) struct Claim {
 #[derive(Debug)]
 pub(super) struct Case {
     pub(super) claim: Claim,
-    pub(super) offer: PaymentRequirements,
+    pub(super) offer: Arc<PaymentRequirements>,
 }
 
 // Without the payment: what it is signed with is nobody's to read.

@@ -1,14 +1,17 @@
 //! A hold, and what may come of it: a capture and a paid answer, or a void and a failed one.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use farthing_protocol::rail::{Hold, Operation, PaymentFault};
+use farthing_protocol::rail::{Hold, Operation};
 use farthing_protocol::receipt::{EXTENSION, Receipt};
-use farthing_protocol::v2::{FacilitatorRequest, SettlementResponse};
+use farthing_protocol::v2::SettlementResponse;
 use farthing_protocol::{Amount, digest, reason};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::case::{Case, Claim};
-use super::settling::{Settling, Step};
+use super::later::Later;
+use super::settling::{Question, Settling, Step};
 use super::{Action, Durability, OnDisconnect, PaidBy};
 use crate::answer::{Answer, Content, Refusal, Situation};
 use crate::stored::{self, StoredAnswer};
@@ -24,7 +27,7 @@ pub struct Permit(());
 /// Money is held for this request, and nobody else may run its handler.
 #[derive(Debug)]
 pub struct Held {
-    pub(super) case: Case,
+    pub(super) case: Arc<Case>,
     hold: Hold,
 }
 
@@ -83,7 +86,7 @@ pub(super) enum Ending<B> {
 }
 
 impl Held {
-    pub(super) fn new(case: Case, hold: Hold) -> Self {
+    pub(super) fn new(case: Arc<Case>, hold: Hold) -> Self {
         Self { case, hold }
     }
 
@@ -113,22 +116,22 @@ impl Held {
             HandlerEnd::Broke(why) => {
                 tracing::error!(payment = %self.case.claim.presented.id, %why, "handler broke off");
                 let detail = "the request could not be served; nothing was charged";
-                return self.void(Ending::Problem(Refusal::new(Situation::HandlerBroke, detail)), now);
+                return self.void(Ending::Problem(Refusal::new(Situation::HandlerBroke, detail)));
             }
             HandlerEnd::TimedOut => {
                 let detail = "the request took too long to serve; nothing was charged";
-                return self.void(Ending::Problem(Refusal::new(Situation::HandlerTimeout, detail)), now);
+                return self.void(Ending::Problem(Refusal::new(Situation::HandlerTimeout, detail)));
             }
             HandlerEnd::Disconnected => {
                 let detail = "the client went away; nothing was charged";
-                return self.void(Ending::Problem(Refusal::new(Situation::Disconnected, detail)), now);
+                return self.void(Ending::Problem(Refusal::new(Situation::Disconnected, detail)));
             }
         };
         if let Some(why) = answer.refused {
-            return self.void(Ending::Problem(Refusal::new(Situation::Policy, why)), now);
+            return self.void(Ending::Problem(Refusal::new(Situation::Policy, why)));
         }
         if answer.status.as_u16() >= 400 {
-            return self.void(Ending::Handler(answer.status, answer.headers, answer.content), now);
+            return self.void(Ending::Handler(answer.status, answer.headers, answer.content));
         }
         let held = self.case.claim.presented.max_amount;
         let amount = answer.captured.unwrap_or(held);
@@ -148,42 +151,27 @@ impl Held {
         let kept = kept.filter(|bytes| bytes.len() <= self.case.claim.route.seller.limits.answer_bytes);
         let mut prepared =
             Prepared { status, headers, content, amount, issued_at: now, stored: kept.is_some() };
-        let request = match self.operation(&Operation::Capture { amount, answer: kept }) {
-            Ok(request) => request,
-            Err(fault) => return self.unable(&fault, now),
-        };
+        let question = self.later(Operation::Capture { amount, answer: kept });
         if self.case.claim.route.durability == Durability::Relaxed {
             prepared.stored = true;
             let settlement = self.case.claim.settled(None, amount, "held");
             let answer = release(Permit(()), &self.case.claim, prepared, settlement);
             let step = Step::Capture { held: self, amount, prepared: None };
-            let settling = Box::new(Settling { request, step });
+            let settling = Box::new(Settling { question, step });
             return Action::AnswerAndSettle { answer, settling, at_once: true };
         }
         let step = Step::Capture { held: self, amount, prepared: Some(prepared) };
-        Action::Settle(Box::new(Settling { request, step }))
+        Action::Settle(Box::new(Settling { question, step }))
     }
 
     /// Gives the money back; `ending` is said when that is done.
-    pub(super) fn void<B>(self, ending: Ending<B>, now: u64) -> Action<B> {
-        match self.operation(&Operation::Void) {
-            Ok(request) => {
-                Action::Settle(Box::new(Settling { request, step: Step::Void { held: self, ending } }))
-            }
-            Err(fault) => self.unable(&fault, now),
-        }
+    pub(super) fn void<B>(self, ending: Ending<B>) -> Action<B> {
+        let question = self.later(Operation::Void);
+        Action::Settle(Box::new(Settling { question, step: Step::Void { held: self, ending } }))
     }
 
-    fn operation(&self, operation: &Operation) -> Result<FacilitatorRequest, PaymentFault> {
-        let Claim { rail, payment, presented, .. } = &self.case.claim;
-        let payment = rail.operate(payment, presented, self.hold.epoch, operation)?;
-        Ok(self.case.request(payment))
-    }
-
-    fn unable<B>(&self, fault: &PaymentFault, now: u64) -> Action<B> {
-        tracing::error!(%fault, "an operation cannot be written; the hold ends by itself");
-        let refusal = Refusal::new(Situation::Internal, "the payment cannot be settled; nothing was charged");
-        Action::Answer(self.case.claim.refuse(&refusal, now))
+    fn later(&self, operation: Operation) -> Question {
+        Question::Later(Arc::new(Later::new(self.case.clone(), self.hold.epoch, operation)))
     }
 
     /// The answer after a void, or after an attempt of which nobody knows the outcome.

@@ -17,15 +17,19 @@
 
 mod case;
 mod held;
+mod later;
+mod notice;
 mod open;
 mod route;
 mod settling;
 
 pub use case::PaidBy;
 pub use held::{HandlerAnswer, HandlerEnd, Held, Permit};
+pub use later::Later;
+pub use notice::Notices;
 pub use open::{BodyFault, Entering, Opened};
 pub use route::{Asked, Durability, OnDisconnect, Route, Seller};
-pub use settling::{Kept, Settling};
+pub use settling::{Kept, Question, Settling};
 
 use crate::answer::Answer;
 

@@ -200,7 +200,7 @@ impl Entering {
             Entry::Kept(Kept::Answer(answer)) => Action::Answer(*answer),
             Entry::Kept(Kept::Settling(settling)) => Action::Settle(settling),
             Entry::Fresh => match self.claim.judge(now) {
-                Ok(offer) => Settling::authorize(Case { claim: self.claim, offer }, now),
+                Ok(offer) => Settling::authorize(Case { claim: self.claim, offer: Arc::new(offer) }, now),
                 Err(refusal) => Action::Answer(self.claim.refuse(&refusal, now)),
             },
         }

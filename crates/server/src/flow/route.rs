@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farthing_protocol::rail::{Ask, Offer, OfferError, Owner};
-use farthing_protocol::v2::{self, PaymentRequired, PaymentRequirements, ResourceInfo};
+use farthing_protocol::v2::{PaymentRequirements, ResourceInfo};
 use farthing_protocol::{Binding, Limits, Origin, Price, RequestDigest, SecretKey};
 use http::Method;
+
+use super::Notices;
 
 /// Seconds that a hold outlives its handler's deadline before another process may take it over.
 const LEASE_MARGIN: u64 = 15;
@@ -71,6 +73,8 @@ pub struct Route {
     pub max_timeout_seconds: u64,
     /// When a paid answer leaves.
     pub durability: Durability,
+    /// The offers that were written last; empty to begin with.
+    pub notices: Notices,
 }
 
 /// What is asked for: a request as far as a payment is bound to it.
@@ -115,24 +119,27 @@ impl Route {
         Ok(offer)
     }
 
-    /// The terms for one request. Nothing is remembered of them.
-    pub(super) fn terms(&self, asked: &Asked, now: u64, error: &str) -> Result<PaymentRequired, OfferError> {
-        let offer = |rail: &Arc<dyn Offer>| {
-            let offer = self.offer(rail.as_ref(), asked, now)?;
-            serde_json::value::to_raw_value(&offer)
-                .map_err(|error| OfferError::Field { field: "extra".into(), why: error.to_string() })
+    /// The terms for one request, as the JSON of a [`PaymentRequired`](farthing_protocol::v2::PaymentRequired). Nothing is
+    /// remembered of them.
+    pub(super) fn terms(&self, asked: &Asked, now: u64, error: &str) -> Result<String, OfferError> {
+        let resource = ResourceInfo {
+            url: format!("{}{}", self.seller.origin, asked.target),
+            description: self.description.clone(),
+            mime_type: self.mime_type.clone(),
+            ..ResourceInfo::default()
         };
-        Ok(PaymentRequired {
-            x402_version: v2::VERSION,
-            error: Some(error.to_owned()),
-            resource: ResourceInfo {
-                url: format!("{}{}", self.seller.origin, asked.target),
-                description: self.description.clone(),
-                mime_type: self.mime_type.clone(),
-                ..ResourceInfo::default()
-            },
-            accepts: self.seller.rails.iter().map(offer).collect::<Result<_, _>>()?,
-            extensions: v2::Extensions::new(),
-        })
+        let json = |value: Result<String, serde_json::Error>| {
+            value.map_err(|error| OfferError::Field { field: "resource".into(), why: error.to_string() })
+        };
+        let (error, resource) =
+            (json(serde_json::to_string(error))?, json(serde_json::to_string(&resource))?);
+        let mut terms = String::with_capacity(2048);
+        terms.push_str("{\"x402Version\":2,\"error\":");
+        [&error, ",\"resource\":", &resource, ",\"accepts\":["]
+            .into_iter()
+            .for_each(|part| terms.push_str(part));
+        self.write_offers(asked, now, &mut terms)?;
+        terms.push_str("]}");
+        Ok(terms)
     }
 }

@@ -1,5 +1,7 @@
 //! A question to the facilitator, and what its answer means: settled, not settled, or unknown.
 
+use std::sync::Arc;
+
 use farthing_protocol::rail::{Authorized, Outcome};
 use farthing_protocol::v2::{FacilitatorRequest, SettlementResponse};
 use farthing_protocol::{Amount, reason};
@@ -7,19 +9,29 @@ use farthing_protocol::{Amount, reason};
 use super::Action;
 use super::case::Case;
 use super::held::{Captured, Ending, Held, Prepared};
+use super::later::Later;
 use super::open::malformed;
 use crate::answer::{Answer, Refusal, Situation};
 use crate::stored;
 
-/// A settlement to be asked for. The same request may be sent again while its outcome is unknown.
+/// A settlement to be asked for. The same may be asked again while its outcome is unknown.
 pub struct Settling<B> {
-    pub(super) request: FacilitatorRequest,
+    pub(super) question: Question,
     pub(super) step: Step<B>,
+}
+
+/// What to ask the facilitator.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// The first settlement of a payment.
+    First(Arc<FacilitatorRequest>),
+    /// A later one, which is not signed yet: several may be signed for together.
+    Later(Arc<Later>),
 }
 
 pub(super) enum Step<B> {
     /// The first settlement.
-    Authorize(Case),
+    Authorize(Arc<Case>),
     /// Take what was earned. Without `prepared` the answer has left already.
     Capture { held: Held, amount: Amount, prepared: Option<Prepared<B>> },
     /// Give the money back.
@@ -35,7 +47,7 @@ pub enum Kept<B> {
     Answer(Box<Answer<B>>),
 }
 
-// Without the request: it holds signatures.
+// Without the question: it holds signatures.
 impl<B> std::fmt::Debug for Settling<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match &self.step {
@@ -52,8 +64,8 @@ impl<B> Settling<B> {
         let owner = case.claim.route.owner();
         match case.claim.rail.authorize(&case.claim.payment, &owner) {
             Ok(payment) => {
-                let request = case.request(payment);
-                Action::Settle(Box::new(Self { request, step: Step::Authorize(case) }))
+                let question = Question::First(Arc::new(case.request(payment)));
+                Action::Settle(Box::new(Self { question, step: Step::Authorize(Arc::new(case)) }))
             }
             Err(fault) => Action::Answer(case.claim.refuse(&malformed(fault), now)),
         }
@@ -61,24 +73,24 @@ impl<B> Settling<B> {
 
     /// What to ask the facilitator.
     #[must_use]
-    pub fn request(&self) -> &FacilitatorRequest {
-        &self.request
+    pub fn question(&self) -> &Question {
+        &self.question
     }
 
     /// What became of it.
     pub fn outcome(self, outcome: Outcome, now: u64) -> Action<B> {
-        let Self { request, step } = self;
+        let Self { question, step } = self;
         match step {
             Step::Authorize(case) => authorized(case, outcome, now),
             Step::Capture { held, amount, prepared } => {
-                captured(request, held, amount, prepared, outcome, now)
+                captured(question, held, amount, prepared, outcome, now)
             }
-            Step::Void { held, ending } => voided(request, held, ending, outcome, now),
+            Step::Void { held, ending } => voided(question, held, ending, outcome, now),
         }
     }
 }
 
-fn authorized<B>(case: Case, outcome: Outcome, now: u64) -> Action<B> {
+fn authorized<B>(case: Arc<Case>, outcome: Outcome, now: u64) -> Action<B> {
     let settlement = match outcome {
         Outcome::Settled(settlement) if case.recognises(&settlement) => settlement,
         Outcome::Settled(_) => return pending(&case, "the facilitator speaks of another payment", now),
@@ -99,12 +111,12 @@ fn authorized<B>(case: Case, outcome: Outcome, now: u64) -> Action<B> {
             let held = Held::new(case, hold);
             if over {
                 let refusal = Refusal::new(Situation::Ended, "the payment's capture deadline has passed");
-                return held.void(Ending::Problem(refusal), now);
+                return held.void(Ending::Problem(refusal));
             }
             if takeover && !may_repeat {
                 let detail = "the server that held this payment went silent, and this request is not one to \
                               run twice; nothing was charged";
-                return held.void(Ending::Problem(Refusal::new(Situation::TakenOver, detail)), now);
+                return held.void(Ending::Problem(Refusal::new(Situation::TakenOver, detail)));
             }
             Action::Run(Box::new(held))
         }
@@ -133,7 +145,7 @@ fn authorized<B>(case: Case, outcome: Outcome, now: u64) -> Action<B> {
 }
 
 fn captured<B>(
-    request: FacilitatorRequest,
+    question: Question,
     held: Held,
     amount: Amount,
     prepared: Option<Prepared<B>>,
@@ -158,24 +170,18 @@ fn captured<B>(
             }
             // Whatever the reason, the hold must not outlive its handler: presented again, it would run once more.
             let refusal = Refusal::new(Situation::Ended, "the payment can no longer be captured");
-            return held.void(Ending::Problem(refusal), now);
+            return held.void(Ending::Problem(refusal));
         }
         Outcome::NotSettled(_) => "the facilitator does not know yet".to_owned(),
         Outcome::Unknown(unknown) => unknown.to_string(),
     };
     tracing::warn!(payment = %held.case.claim.presented.id, %why, "capture not confirmed");
     let answer = held.case.claim.refuse(&unknown(), now);
-    let settling = Box::new(Settling { request, step: Step::Capture { held, amount, prepared } });
+    let settling = Box::new(Settling { question, step: Step::Capture { held, amount, prepared } });
     Action::AnswerAndSettle { answer, settling, at_once: false }
 }
 
-fn voided<B>(
-    request: FacilitatorRequest,
-    held: Held,
-    ending: Ending<B>,
-    outcome: Outcome,
-    now: u64,
-) -> Action<B> {
+fn voided<B>(question: Question, held: Held, ending: Ending<B>, outcome: Outcome, now: u64) -> Action<B> {
     match outcome {
         Outcome::Settled(settlement) if held.case.recognises(&settlement) => {
             Action::Answer(held.voided(ending, true, now))
@@ -193,7 +199,11 @@ fn voided<B>(
             // What the handler answered has left. Whoever presents the payment again is told to sign anew.
             let refusal = Refusal::new(Situation::Ended, "the payment was given back; sign a new one");
             let step = Step::Void { held, ending: Ending::Problem(refusal) };
-            Action::AnswerAndSettle { answer, settling: Box::new(Settling { request, step }), at_once: false }
+            Action::AnswerAndSettle {
+                answer,
+                settling: Box::new(Settling { question, step }),
+                at_once: false,
+            }
         }
     }
 }

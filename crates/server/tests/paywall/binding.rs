@@ -1,11 +1,15 @@
 //! What a payment is bound to, and what it is not.
 
+use std::sync::atomic::Ordering;
+
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::{any, post as route_post};
+use farthing_protocol::header;
 use farthing_server::PriceLayer;
 use http::Method;
 
+use crate::scripted::{NOW, ORIGIN};
 use crate::shopping::*;
 
 /// Routes of one price for every method, which answer with the body that they got.
@@ -54,6 +58,32 @@ async fn t05_t07_t08_t09_a_payment_for_one_request_does_not_open_another() {
         assert_eq!((got.status.as_u16(), got.text()), (200, "one"));
     }
     assert_eq!((world.hits.get(), world.ledger.captures()), (1, 1));
+}
+
+#[tokio::test]
+async fn each_request_of_a_second_has_terms_of_its_own() {
+    let world = World::new();
+    let app = shop(&world, world.paywall.price("$0.001"));
+    let mut digests = Vec::new();
+    for seconds in [0, 1] {
+        world.clock.store(NOW + seconds, Ordering::SeqCst);
+        for target in ["/a", "/b?q=%22", "/a"] {
+            let got = get(target).send(&app).await;
+            let terms = got.terms();
+            // What is written piece by piece is what would be written at once, in header and body.
+            let whole = serde_json::to_string(&terms).unwrap();
+            assert_eq!(got.headers["payment-required"], header::encode_text(&whole));
+            assert!(got.text().ends_with(&format!(",\"terms\":{whole}}}")));
+            assert_eq!(terms.resource.url, format!("{ORIGIN}{target}"));
+            let offer = terms.offers().next().unwrap();
+            assert_eq!(offer.extra["until"], NOW + seconds + 900);
+            digests.push(offer.extra["requestDigest"].clone());
+        }
+    }
+    assert!(digests[0] != digests[1] && digests[0] == digests[2]);
+    assert_eq!(digests[..3], digests[3..]);
+    // The twin: a payment for these terms opens the page.
+    assert_eq!(get("/b?q=%22").pay(&app).await.send(&app).await.status, 200);
 }
 
 #[tokio::test]

@@ -9,7 +9,9 @@ use farthing_protocol::rail::{Outcome, UnknownOutcome};
 use farthing_protocol::{Binding, Limits};
 use farthing_server::answer::{Answer, Content, Situation};
 use farthing_server::desk::{Desk, Entry};
-use farthing_server::flow::{Action, HandlerAnswer, HandlerEnd, Kept, Opened, Route, Seller};
+use farthing_server::flow::{
+    Action, HandlerAnswer, HandlerEnd, Kept, Notices, Opened, Question, Route, Seller,
+};
 use farthing_server::{Durability, OnDisconnect};
 use http::{HeaderMap, StatusCode};
 
@@ -45,6 +47,7 @@ impl Machine {
             on_disconnect: OnDisconnect::Finish,
             max_timeout_seconds: 300,
             durability: Durability::Durable,
+            notices: Notices::default(),
         };
         change(&mut route);
         Self { route: Arc::new(route), ledger: Ledger::default(), desk: Desk::new(8) }
@@ -80,7 +83,10 @@ impl Machine {
     /// Lets the ledger answer.
     fn settle(&self, action: Action<Body>) -> Action<Body> {
         let Action::Settle(settling) = action else { panic!("{action:?}") };
-        let outcome = self.ledger.apply(settling.request());
+        let outcome = match settling.question() {
+            Question::First(request) => self.ledger.apply(request),
+            Question::Later(later) => self.ledger.apply(&later.alone().unwrap()),
+        };
         settling.outcome(outcome, NOW)
     }
 }

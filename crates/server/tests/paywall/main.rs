@@ -10,5 +10,6 @@ mod machine;
 mod outcomes;
 mod scripted;
 mod shopping;
+mod together;
 mod web;
 mod wire;

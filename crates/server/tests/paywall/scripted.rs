@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use farthing_protocol::rail::{
-    Ask, Authorized, BoxFuture, Facilitator, FacilitatorError, Flow, Hold, Offer, OfferError, Operation,
-    Outcome, Owner, PaymentFault, PaymentId, Presented, UnknownOutcome,
+    Ask, Authorized, BoxFuture, Capture, Facilitator, FacilitatorError, Flow, Hold, Offer, OfferError,
+    Operation, Outcome, Owner, PaymentFault, PaymentId, Presented, UnknownOutcome,
 };
 use farthing_protocol::v2::{
     FacilitatorRequest, PaymentPayload, PaymentRequirements, SettlementResponse, SupportedResponse,
@@ -42,7 +42,7 @@ fn payload(payment: &PaymentPayload) -> Value {
 
 fn wrap(payment: &PaymentPayload, payload: &Value) -> PaymentPayload {
     let payload = RawValue::from_string(payload.to_string()).unwrap();
-    PaymentPayload { payload, ..payment.clone() }
+    PaymentPayload { payload: payload.into(), ..payment.clone() }
 }
 
 pub fn payment_id(signed: &Value) -> PaymentId {
@@ -80,6 +80,9 @@ impl Offer for Rail {
             max_timeout_seconds: ask.max_timeout_seconds,
             extra,
         })
+    }
+    fn differs_by_digest_alone(&self) -> bool {
+        true
     }
     fn dynamic_extra(&self) -> &[&str] {
         &["requestDigest", "until"]
@@ -151,6 +154,23 @@ impl Offer for Rail {
             Operation::Refund { .. } => return Err(malformed("payload.type")),
         };
         Ok(wrap(payment, &payload))
+    }
+    fn capture_together(&self, captures: &[Capture<'_>]) -> Option<Result<PaymentPayload, PaymentFault>> {
+        let each = captures.iter().map(|Capture { presented, epoch, amount, answer, .. }| {
+            json!({"type": "capture", "id": presented.id.0, "epoch": epoch, "amount": amount, "answer": answer})
+        });
+        let list: Vec<Value> = each.collect();
+        Some(Ok(wrap(captures.first()?.payment, &json!({"type": "captures", "list": list}))))
+    }
+    fn captured_together(&self, payments: &[PaymentId], settlement: SettlementResponse) -> Vec<Outcome> {
+        let read = |(result, payment): (SettlementResponse, &PaymentId)| match result.success {
+            true => {
+                assert_eq!(result.transaction, payment.to_string());
+                Outcome::Settled(result)
+            }
+            false => Outcome::NotSettled(result),
+        };
+        settlement.results.into_iter().zip(payments).map(read).collect()
     }
 }
 
@@ -241,6 +261,11 @@ impl Ledger {
         }
     }
 
+    /// Another process takes one hold.
+    pub fn seize_one(&self, id: &PaymentId) {
+        self.books().payments.get_mut(id).unwrap().epoch += 1;
+    }
+
     /// What became of one call.
     pub fn apply(&self, request: &FacilitatorRequest) -> Outcome {
         let payload = payload(&request.payment_payload);
@@ -262,6 +287,14 @@ impl Ledger {
         let now = self.clock.load(Ordering::SeqCst);
         let result = match kind.as_str() {
             "authorize" => books.authorize(&payload, now),
+            "captures" => {
+                let mut one = |payload: &Value| match books.operate("capture", payload, now) {
+                    Ok(settled) => SettlementResponse { network: network.to_string(), ..settled },
+                    Err(why) => SettlementResponse::refused(network, why, why),
+                };
+                let results = payload["list"].as_array().unwrap().iter().map(&mut one).collect();
+                Ok(SettlementResponse { success: true, results, ..SettlementResponse::default() })
+            }
             kind => books.operate(kind, &payload, now),
         };
         let mut settled = match result {

@@ -246,7 +246,7 @@ pub fn wrap(offer: &PaymentRequirements, payload: Box<RawValue>) -> PaymentPaylo
         x402_version: v2::VERSION,
         resource: None,
         accepted: Verbatim::write(offer.clone()).unwrap(),
-        payload,
+        payload: payload.into(),
         extensions: [(farthing_protocol::receipt::EXTENSION.to_owned(), proof)].into(),
     }
 }
@@ -255,7 +255,7 @@ pub fn request(payment: PaymentPayload, offer: &PaymentRequirements) -> Facilita
     FacilitatorRequest {
         x402_version: v2::VERSION,
         payment_payload: payment,
-        payment_requirements: offer.clone(),
+        payment_requirements: offer.clone().into(),
     }
 }
 
