@@ -81,8 +81,13 @@ pub fn request(
 
 /// Sends bytes and reads the answer to its end. `None` when the connection closes without one.
 pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Option<Reply> {
+    let connected = tokio::time::timeout(Duration::from_secs(60), TcpStream::connect(address)).await;
+    exchange_on(connected.expect("an answer in time").expect("the server listens"), bytes).await
+}
+
+/// As [`exchange`], on a connection that is there.
+pub async fn exchange_on(mut stream: TcpStream, bytes: &[u8]) -> Option<Reply> {
     let talk = async {
-        let mut stream = TcpStream::connect(address).await.expect("the server listens");
         // A server may refuse before it has read everything.
         let _ = stream.write_all(bytes).await;
         let mut answer = Vec::new();

@@ -3,16 +3,23 @@
 //! A test asks a [`World`] for payments and sends them as it likes. What happened is read from three
 //! oracles, never from status codes alone: H, how often a handler ran; L, how many payments were captured;
 //! B, what accounts hold.
+//!
+//! [`sim`] plays whole histories of clients, servers and a ledger in one thread, under a virtual clock.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a broken test world must panic where it breaks")]
 
+pub mod engine;
 mod exchange;
 pub mod forge;
+pub mod history;
 pub mod hostile;
 mod meddler;
+pub mod postgres;
 mod program;
+pub mod seller;
+pub mod sim;
 mod world;
 
-pub use exchange::{Reply, exchange, request};
+pub use exchange::{Reply, exchange, exchange_on, request};
 pub use meddler::{Meddler, Meddling};
 pub use program::{free_port, program, workspace};
-pub use world::{Counter, SELLER, TestClock, World, key};
+pub use world::{Counter, ISSUER, SELLER, TestClock, World, key};

@@ -21,6 +21,10 @@ pub enum Meddling {
     Silence,
     /// It waits for a permit, then happens.
     Wait(Arc<Semaphore>),
+    /// The process dies before the real facilitator hears of it.
+    DieBefore,
+    /// The process dies when it has happened.
+    DieAfter,
 }
 
 /// Meddles with settlements by their kind: `authorize`, `capture`, `void`, `refund`.
@@ -91,6 +95,11 @@ impl Facilitator for Meddler {
                 Some(Meddling::Wait(gate)) => {
                     gate.acquire().await.expect("the gate is never closed").forget();
                     self.inner.settle(request).await
+                }
+                Some(Meddling::DieBefore) => std::process::abort(),
+                Some(Meddling::DieAfter) => {
+                    self.inner.settle(request).await;
+                    std::process::abort()
                 }
             }
         })

@@ -14,10 +14,13 @@ use farthing::protocol::{Amount, PublicKey, RequestDigest, SecretKey, header, re
 use farthing::{Ledger, LocalLedger, Options, Paywall};
 use serde_json::value::RawValue;
 
+use crate::engine::{Engine, Memory};
 use crate::exchange::{Reply, exchange, request};
 
 /// Seed of the seller's account key.
 pub const SELLER: u8 = 101;
+/// Seed of the key that issues money.
+pub const ISSUER: u8 = 104;
 
 /// A key from a small number.
 pub fn key(seed: u8) -> SecretKey {
@@ -94,6 +97,8 @@ pub struct World {
     pub clock: TestClock,
     /// A payer with 100 XTS.
     pub payer: NativePay,
+    /// Kept: a directory of the test's goes with it.
+    engine: Arc<dyn Engine>,
     nonces: Arc<AtomicU64>,
 }
 
@@ -101,21 +106,41 @@ impl World {
     /// Serves what `routes` makes of a paywall and a counter, on a ledger in memory. The facilitator's HTTP
     /// API is nested at `/ledger`.
     pub async fn start(routes: impl FnOnce(Paywall, Counter) -> Router) -> Self {
-        let clock = TestClock::default();
-        let time = clock.clone();
-        let mut options = Options::closed_loop(key(SELLER).public(), Amount(1_000_000_000_000));
-        options.clock = Arc::new(move || time.now());
-        let ledger = Ledger::memory(key(103), options).unwrap();
-        Self::on(ledger, clock, routes).await
+        Self::start_on(Memory, routes).await
     }
 
-    /// As [`start`](Self::start), on a ledger of the test's choice that knows `clock`.
+    /// As [`start`](Self::start), on an engine of the test's choice.
+    pub async fn start_on(engine: impl Engine, routes: impl FnOnce(Paywall, Counter) -> Router) -> Self {
+        Self::at(engine, TestClock::default(), routes).await
+    }
+
+    /// As [`start_on`](Self::start_on), with a clock that the test has already.
+    pub async fn at(
+        engine: impl Engine,
+        clock: TestClock,
+        routes: impl FnOnce(Paywall, Counter) -> Router,
+    ) -> Self {
+        let engine: Arc<dyn Engine> = Arc::new(engine);
+        let ledger = Self::open(&engine, &clock).await;
+        Self::serve(engine, ledger, clock, routes).await
+    }
+
+    /// As [`start`](Self::start), on a ledger of the test's making that knows `clock`.
     pub async fn on(
         ledger: Ledger,
         clock: TestClock,
         routes: impl FnOnce(Paywall, Counter) -> Router,
     ) -> Self {
-        let ledger = LocalLedger::with(ledger, key(104)).await.unwrap();
+        let ledger = LocalLedger::with(ledger, key(ISSUER)).await.unwrap();
+        Self::serve(Arc::new(Memory), ledger, clock, routes).await
+    }
+
+    async fn serve(
+        engine: Arc<dyn Engine>,
+        ledger: LocalLedger,
+        clock: TestClock,
+        routes: impl FnOnce(Paywall, Counter) -> Router,
+    ) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let origin = format!("http://{address}");
@@ -125,7 +150,18 @@ impl World {
         tokio::spawn(async move { axum::serve(listener, app).await });
         let payer = NativePay::connect(ledger.facilitator(), None, key(1)).await.unwrap();
         ledger.deposit(payer.account(), "100 XTS").await.unwrap();
-        Self { address, origin, hits, ledger, clock, payer, nonces: Arc::default() }
+        Self { address, origin, hits, ledger, clock, payer, engine, nonces: Arc::default() }
+    }
+
+    /// The ledger on `engine`, of the one seller.
+    async fn open(engine: &Arc<dyn Engine>, clock: &TestClock) -> LocalLedger {
+        let time = clock.clone();
+        let mut options = Options::closed_loop(key(SELLER).public(), Amount(1_000_000_000_000));
+        options.clock = Arc::new(move || time.now());
+        // On a thread of its own: opening may block, and some engines bring a runtime of theirs.
+        let place = engine.place();
+        let ledger = tokio::task::spawn_blocking(move || place.open(options)).await.unwrap();
+        LocalLedger::with(ledger, key(ISSUER)).await.unwrap()
     }
 
     /// Another server of the same seller, with an origin and an H of its own: it settles through
@@ -143,7 +179,7 @@ impl World {
         tokio::spawn(async move { axum::serve(listener, app).await });
         let (ledger, clock, nonces) = (self.ledger.clone(), self.clock.clone(), self.nonces.clone());
         let payer = NativePay::connect(ledger.facilitator(), None, key(1)).await.unwrap();
-        Self { address, origin, hits, ledger, clock, payer, nonces }
+        Self { address, origin, hits, ledger, clock, payer, engine: self.engine.clone(), nonces }
     }
 
     /// A paywall of the one seller at `origin`, with a process identity of its own.
@@ -210,7 +246,7 @@ impl World {
             x402_version: 2,
             resource: None,
             accepted: offer.clone(),
-            payload: signed.payload.clone(),
+            payload: signed.payload.clone().into(),
             extensions: [(receipt::EXTENSION.to_owned(), wish)].into(),
         };
         header::encode(&payload).unwrap()
