@@ -9,7 +9,7 @@ async fn main() -> Result<(), farthing::Error> {
     let agent = keyfile::load_or_create("agent.key")?.public();
     let ledger = LocalLedger::open("shop/ledger", payee).await?;
     ledger.deposit(agent, "1.00 USD").await?; // credit for the client below
-    let paywall = farthing::paywall("http://127.0.0.1:4021", payee, authorizer, ledger.facilitator()).await?;
+    let paywall = farthing::paywall("http://127.0.0.1:4021", payee, authorizer, &ledger).await?;
     let weather = get(async || "sunny, 21 degrees\n").layer(paywall.price("$0.001"));
     let app = Router::new().route("/weather", weather).nest("/ledger", ledger.service(Default::default()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:4021").await?;

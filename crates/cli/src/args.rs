@@ -1,5 +1,7 @@
 //! The command line: what can be asked, and the manual that `--help` shows.
 
+mod ledger;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -11,8 +13,8 @@ farthing lets an HTTP server charge for each request and an agent pay for it, wi
 protocol: the server answers 402 with its price, the client signs a payment for exactly this request, and a \
 ledger moves the money once.
 
-This command shows it (demo), explains what travels (inspect), and proves that a ledger's books are right \
-(ledger check). Nothing here needs an account, a blockchain or real money.";
+This command shows it (demo), explains what travels (inspect), and looks after a ledger: proves that its books \
+are right, ends payments in doubt, exports and backs up (ledger). Nothing here needs an account, a blockchain or real money.";
 
 const AFTER: &str = "\
 EXAMPLES
@@ -49,7 +51,7 @@ ENVIRONMENT
 SEE ALSO
   farthing demo --help
   farthing inspect --help
-  farthing ledger check --help
+  farthing ledger --help, and --help of each of its commands
   The directory spec/ of the source: everything that is signed and sent.";
 
 /// Everything on the command line.
@@ -69,6 +71,10 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
+pub(crate) use ledger::{
+    BackupArgs, CheckArgs, ExportArgs, Kind, LedgerCommand, Place, RecoverArgs, RestoreArgs,
+};
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -78,21 +84,12 @@ pub(crate) enum Command {
     /// Say in words what an x402 header, or a URL, asks or proves
     #[command(long_about = INSPECT, after_long_help = INSPECT_AFTER)]
     Inspect(InspectArgs),
-    /// Look after a ledger
-    ///
-    /// See `farthing ledger check --help`.
+    /// Look after a ledger: prove it, end what is in doubt, copy it
+    #[command(long_about = ledger::LEDGER, after_long_help = ledger::LEDGER_AFTER)]
     Ledger {
         #[command(subcommand)]
         command: LedgerCommand,
     },
-}
-
-/// What to do with a ledger.
-#[derive(Debug, Subcommand)]
-pub(crate) enum LedgerCommand {
-    /// Verify a ledger's whole history again
-    #[command(long_about = CHECK, after_long_help = CHECK_AFTER)]
-    Check(CheckArgs),
 }
 
 const DEMO: &str = "\
@@ -224,36 +221,6 @@ pub(crate) struct InspectArgs {
     pub(crate) json: bool,
 }
 
-const CHECK: &str = "\
-Reads a ledger's history from its first entry to its last and believes none of it: the hash chain and the \
-ledger's signature over its end, the signature of every payment, deposit and operation, that no entry makes or \
-loses money, and that every balance, hold and payment is what history says.
-
-It changes nothing. While `farthing demo` runs the ledger, that process is asked to check it, on the socket \
-admin.sock in the directory. Any other process that runs a ledger has to be stopped first.";
-
-const CHECK_AFTER: &str = "\
-EXAMPLES
-  farthing ledger check --data ./ledger
-  farthing ledger check --data ./ledger --json
-
-EXIT STATUS
-  0  The ledger balances, and nothing is wrong.
-  1  Something is wrong: each fault is named.
-  2  There is no ledger there, or it cannot be read.";
-
-/// Options of `farthing ledger check`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct CheckArgs {
-    /// The ledger's directory
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: PathBuf,
-
-    /// Print one JSON object; amounts in it are atomic units
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -267,7 +234,11 @@ mod tests {
 
     #[test]
     fn what_is_laid_out_by_hand_fits_a_terminal() {
-        for line in [AFTER, DEMO_AFTER, INSPECT_AFTER, CHECK_AFTER].iter().flat_map(|text| text.lines()) {
+        for line in [&[AFTER, DEMO_AFTER, INSPECT_AFTER][..], &ledger::LAID_OUT]
+            .concat()
+            .iter()
+            .flat_map(|text| text.lines())
+        {
             assert!(line.chars().count() < 80, "{line}");
         }
     }

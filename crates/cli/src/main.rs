@@ -1,6 +1,5 @@
 //! The `farthing` command. Read it in this order: [`args`], then the command of your choice.
 
-mod admin;
 mod args;
 mod demo;
 mod inspect;
@@ -13,7 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use args::{Command, LedgerCommand};
+use args::Command;
 
 /// What a command ends with when it did what it was asked to and did not like what it found.
 const UNSOUND: u8 = 1;
@@ -45,7 +44,7 @@ fn main() -> ExitCode {
     let done = match args.command {
         Command::Demo(options) => demo::run(&options),
         Command::Inspect(options) => inspect::run(&options),
-        Command::Ledger { command: LedgerCommand::Check(options) } => ledger::check(&options),
+        Command::Ledger { command } => ledger::run(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use farthing_facilitator::LocalFacilitator;
 use farthing_facilitator::http::{self, HttpOptions};
 use farthing_ledger::admin::{Deposit, NewAsset};
 use farthing_ledger::command::Signed;
-use farthing_ledger::{Ledger, Options, keyfile};
+use farthing_ledger::recovery::Recovered;
+use farthing_ledger::{Ledger, Options, WeakLedger, keyfile};
 use farthing_protocol::rail::Facilitator;
 use farthing_protocol::{Amount, Price, PublicKey, SecretKey};
 use farthing_rail_native::NativeSettle;
@@ -102,9 +104,63 @@ impl LocalLedger {
         Ok(self.ledger.balance(account, asset).await?)
     }
 
+    /// Ends payments in doubt, as [`Ledger::recover`] does: what a server left behind that was killed. `authorizer`
+    /// is the seller's key that captures and voids. Holds whose lease still runs are looked at again when it
+    /// lapses, as long as the ledger is open and the runtime runs.
+    ///
+    /// A [paywall](crate::paywall) that is given this ledger calls it when it is made.
+    ///
+    /// # Errors
+    /// When the ledger is not available.
+    pub async fn recover(&self, authorizer: &SecretKey) -> Result<Recovered, Error> {
+        let recovered = self.ledger.recover(Some(authorizer)).await?;
+        report(&recovered);
+        if let (Some(last), Ok(runtime)) = (recovered.last_lapse, tokio::runtime::Handle::try_current()) {
+            let (ledger, key) = (self.ledger.downgrade(), authorizer.clone());
+            runtime.spawn(recover_until(ledger, key, last, recovered.clone()));
+        }
+        Ok(recovered)
+    }
+
     /// The ledger itself.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+}
+
+/// How long it is waited when the ledger was not available, and how often.
+const PAUSE: Duration = Duration::from_secs(5);
+const TRIES: u32 = 12;
+
+/// Recovers once more whenever a lease lapses that ran when the process started, until the last of them has.
+async fn recover_until(ledger: WeakLedger, authorizer: SecretKey, last: u64, mut recovered: Recovered) {
+    let mut tries = 0;
+    while let Some(next) = recovered.next_lapse.filter(|next| *next <= last) {
+        tokio::time::sleep(Duration::from_secs(next.saturating_sub(recovered.now).max(1))).await;
+        let Some(ledger) = ledger.upgrade() else { return };
+        let again = ledger.recover(Some(&authorizer)).await;
+        // While nothing is done, the ledger may be closed.
+        drop(ledger);
+        match again {
+            Ok(found) => recovered = found,
+            Err(error) if tries == TRIES => {
+                return tracing::warn!(%error, "payments in doubt wait for their deadlines");
+            }
+            Err(_) => {
+                tries += 1;
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        }
+        report(&recovered);
+    }
+}
+
+fn report(recovered: &Recovered) {
+    let (reclaimed, voided, waiting) =
+        (recovered.reclaimed.len(), recovered.voided.len(), recovered.waiting.len());
+    if reclaimed + voided + waiting > 0 {
+        tracing::info!(reclaimed, voided, waiting, leased = recovered.leased, "payments in doubt");
     }
 }
 

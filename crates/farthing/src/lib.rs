@@ -57,12 +57,48 @@ pub enum Error {
     Io(#[from] std::io::Error),
 }
 
-/// A paywall that sells on the farthing ledger behind `facilitator`: `auth-capture` is offered first, then
-/// `exact`.
+/// Who settles for a [`paywall`]: a [`LocalLedger`], or any facilitator.
+#[cfg(feature = "server")]
+#[derive(Clone, Debug)]
+pub struct Settles {
+    facilitator: Arc<dyn Facilitator>,
+    #[cfg(feature = "facilitator")]
+    ledger: Option<LocalLedger>,
+}
+
+#[cfg(feature = "server")]
+impl From<Arc<dyn Facilitator>> for Settles {
+    fn from(facilitator: Arc<dyn Facilitator>) -> Self {
+        Self {
+            facilitator,
+            #[cfg(feature = "facilitator")]
+            ledger: None,
+        }
+    }
+}
+
+#[cfg(feature = "server")]
+impl<F: Facilitator + 'static> From<Arc<F>> for Settles {
+    fn from(facilitator: Arc<F>) -> Self {
+        let facilitator: Arc<dyn Facilitator> = facilitator;
+        facilitator.into()
+    }
+}
+
+#[cfg(all(feature = "server", feature = "facilitator"))]
+impl From<&LocalLedger> for Settles {
+    fn from(ledger: &LocalLedger) -> Self {
+        Self { facilitator: ledger.facilitator(), ledger: Some(ledger.clone()) }
+    }
+}
+
+/// A paywall that sells on a farthing ledger, its own or the one behind a facilitator: `auth-capture` is offered
+/// first, then `exact`.
 ///
 /// `origin` is where clients reach this server (`https://api.example.com`), never the Host header. `payee`
 /// is the account that is credited, and its key can stay offline. `authorizer` is the hot key that captures,
-/// voids and refunds, and can do nothing else; the key that signs receipts is derived from it.
+/// voids and refunds, and can do nothing else; the key that signs receipts is derived from it. Payments that an
+/// earlier process of this seller left in doubt on its own ledger are [ended](LocalLedger::recover) first.
 ///
 /// # Errors
 /// When the origin is not one, or the facilitator settles on no farthing ledger.
@@ -71,8 +107,10 @@ pub async fn paywall(
     origin: &str,
     payee: PublicKey,
     authorizer: SecretKey,
-    facilitator: Arc<dyn Facilitator>,
+    settles: impl Into<Settles>,
 ) -> Result<Paywall, Error> {
+    let settles: Settles = settles.into();
+    let facilitator = settles.facilitator;
     let config = |e: &dyn std::fmt::Display| Error::Config(e.to_string());
     let origin: Origin = origin.parse().map_err(|e| config(&e))?;
     let receipts = authorizer.derive("receipt");
@@ -80,7 +118,12 @@ pub async fn paywall(
     for rail in rails(payee, &authorizer, facilitator.as_ref()).await? {
         builder = builder.rail(rail);
     }
-    builder.build().map_err(|e| config(&e))
+    let paywall = builder.build().map_err(|e| config(&e))?;
+    #[cfg(feature = "facilitator")]
+    if let Some(ledger) = settles.ledger {
+        ledger.recover(&authorizer).await?;
+    }
+    Ok(paywall)
 }
 
 /// The native rails that `facilitator` settles, for a [`Paywall`] that is built by hand.

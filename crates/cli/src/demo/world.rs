@@ -19,8 +19,6 @@ use tokio::task::JoinHandle;
 
 use super::pages::{self, Page};
 use crate::Failure;
-use crate::admin::Admin;
-use crate::style::complain;
 
 /// The play money of ISO 4217.
 pub(super) const ASSET: &str = "XTS";
@@ -39,7 +37,6 @@ pub(super) struct World {
     pub(super) ledger: LocalLedger,
     pub(super) seller: PublicKey,
     pub(super) wallet: Arc<NativePay>,
-    admin: Option<Admin>,
     stop: watch::Sender<bool>,
     server: JoinHandle<std::io::Result<()>>,
 }
@@ -63,16 +60,6 @@ impl World {
         let seller = key("seller.key")?.public();
         let (authorizer, agent) = (key("authorizer.key")?, key("agent.key")?);
         let ledger = LocalLedger::open(&data, seller).await.map_err(cannot)?;
-        let admin = match Admin::serve(ledger.ledger().clone(), &data) {
-            Ok(admin) => Some(admin),
-            Err(error) => {
-                complain(&format!(
-                    "the ledger cannot be checked while it is in use: {}: {error}",
-                    data.display()
-                ));
-                None
-            }
-        };
         let scale = scale(&ledger).await?;
         let purse: Price = PURSE.parse().map_err(Failure::unsound)?;
         let purse = purse.to_atomic(scale).map_err(Failure::unsound)?;
@@ -87,7 +74,7 @@ impl World {
         let listener = listener.map_err(|e| Failure::bad_input(format!("port {port} of 127.0.0.1: {e}")))?;
         let address = listener.local_addr().map_err(Failure::unsound)?;
         let origin = format!("http://{address}");
-        let paywall = farthing::paywall(&origin, seller, authorizer, ledger.facilitator()).await;
+        let paywall = farthing::paywall(&origin, seller, authorizer, &ledger).await;
         let router = router(&paywall.map_err(cannot)?, &ledger, &origin)?;
         let (stop, mut stopped) = watch::channel(false);
         let listener = listener.tap_io(|stream| {
@@ -100,7 +87,7 @@ impl World {
         let server =
             tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(shutdown).await });
         let wallet = connect(&origin, agent).await?;
-        Ok(Self { _temporary: temporary, data, origin, ledger, seller, wallet, admin, stop, server })
+        Ok(Self { _temporary: temporary, data, origin, ledger, seller, wallet, stop, server })
     }
 
     /// The absolute URL of a page.
@@ -133,9 +120,6 @@ impl World {
     /// Stops the server after the requests that it has, and closes the ledger.
     pub(super) async fn close(self) -> Result<(), Failure> {
         let _ = self.stop.send(true);
-        if let Some(admin) = self.admin {
-            admin.close().await;
-        }
         match tokio::time::timeout(GRACE, self.server).await {
             Ok(Ok(served)) => served.map_err(Failure::unsound),
             Ok(Err(panicked)) => Err(Failure::unsound(panicked)),

@@ -1,78 +1,58 @@
 //! `farthing ledger check`: verifies a ledger and says what it found.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::collections::BTreeMap;
 
-use farthing::Ledger;
-use farthing::farthing_ledger::admin::NewAsset;
-use farthing::farthing_ledger::check::Report;
-use farthing::farthing_ledger::engine::{EmbeddedStorage, OpenError, Storage};
-use farthing::farthing_ledger::entry::{Entry, Event};
-use farthing::farthing_ledger::rows::Table;
+use farthing::farthing_ledger::check::{self, Report};
+use farthing::farthing_ledger::engine::admin::{self, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::place::{Books, title, unanswered};
 use crate::Failure;
-use crate::admin;
-use crate::args::CheckArgs;
-use crate::style::{BAD, GOOD, QUIET, TITLE, count, grouped, paint, print, safe};
-
-/// Entries among which the registrations of assets are looked for.
-const EARLY_ENTRIES: usize = 1024;
+use crate::args::{CheckArgs, Place};
+use crate::style::{BAD, GOOD, count, grouped, paint, print, safe};
 
 /// Runs the command.
-pub(crate) fn check(options: &CheckArgs) -> Result<(), Failure> {
-    let (findings, in_use) = find(&options.data).map_err(|why| Failure::bad_input(safe(&why)))?;
-    let text = if options.json {
-        format!("{}\n", findings.to_json())
-    } else {
-        findings.words(&options.data, in_use)
+pub(super) fn run(options: &CheckArgs) -> Result<(), Failure> {
+    let books = Books::open(&options.place).map_err(|why| Failure::bad_input(safe(&why)))?;
+    let in_use = books.in_use();
+    let findings = find(books).map_err(|why| Failure::bad_input(safe(&why)))?;
+    let text = match options.json {
+        true => format!("{}\n", findings.to_json()),
+        false => findings.words(&options.place, in_use),
     };
     print(&text).map_err(Failure::unsound)?;
     if findings.balanced {
         return Ok(());
     }
     let faults = count(findings.faults.len() as u64, "fault");
-    Err(Failure::unsound(format!("{faults} in the ledger in {}", options.data.display())))
+    Err(Failure::unsound(format!("{faults} in the ledger in {}", options.place)))
 }
 
-/// Reads a directory, or asks the process that has it; says whether somebody has it.
-fn find(directory: &Path) -> Result<(Findings, bool), String> {
-    let mut storage = match EmbeddedStorage::read(directory) {
-        Ok(storage) => storage,
-        Err(error @ OpenError::InUse(_)) => {
-            let findings = admin::ask_for_check(directory).unwrap_or_else(|| Err(error.to_string()))?;
-            return Ok((findings, true));
+/// Reads a ledger, or asks the process that has it.
+fn find(books: Books) -> Result<Findings, String> {
+    match books {
+        Books::Ours(mut rows) => {
+            let scan = &mut |table, from: &[u8], limit| rows.snapshot.scan(table, from, limit);
+            let report: Report = check::check(scan).map_err(|error| error.to_string())?;
+            let report = serde_json::to_value(&report).map_err(|error| error.to_string())?;
+            Findings::of(report).ok_or_else(|| "the report cannot be read".to_owned())
         }
-        Err(error) => return Err(error.to_string()),
-    };
-    let report = storage.check().map_err(|error| error.to_string())?;
-    Ok((Findings::new(report, &scales(&mut storage)), false))
-}
-
-/// Decimal places of each asset, from the entries that registered them. Ledgers register their assets when
-/// they are made: one that is not among the first entries is shown in atomic units.
-fn scales(storage: &mut EmbeddedStorage) -> HashMap<String, u8> {
-    let mut scales = HashMap::new();
-    let mut ledger = None;
-    for (_, bytes) in storage.scan(Table::Entry, &[], EARLY_ENTRIES).unwrap_or_default() {
-        match (Entry::decode(&bytes).map(|entry| entry.event), ledger) {
-            (Ok(Event::Genesis(genesis)), _) => ledger = Some(genesis.id()),
-            (Ok(Event::Asset(evidence)), Some(ledger)) => {
-                if let Ok(asset) = NewAsset::decode(&evidence.signed, &ledger) {
-                    scales.insert(asset.code.to_string(), asset.scale);
-                }
-            }
-            _ => {}
+        Books::Theirs(directory) => {
+            let report = admin::ask_for(&directory, &Request::Check);
+            let report: Value = report.map_err(|error| unanswered(&directory, &error))?;
+            Findings::of(report)
+                .ok_or_else(|| "the process that has the ledger answers something else".to_owned())
         }
     }
-    scales
 }
 
 /// What a check found, as it is printed with `--json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Findings {
+    #[serde(default)]
     balanced: bool,
+    chains: u64,
     entries: u64,
     signatures: u64,
     /// By state.
@@ -93,55 +73,33 @@ struct Sums {
 }
 
 impl Findings {
-    fn new(report: Report, scales: &HashMap<String, u8>) -> Self {
-        let sums = |(asset, totals): (String, farthing::farthing_ledger::check::Totals)| {
-            let scale = scales.get(&asset).copied();
-            let (issued, accounts, held) = (totals.issued, totals.accounts, totals.held);
-            let [issued, accounts, held] = [issued, accounts, held].map(|units| units.to_string());
-            (asset, Sums { scale, issued, accounts, held })
-        };
-        Self {
-            balanced: report.balanced(),
-            entries: report.entries,
-            signatures: report.signatures,
-            payments: report.payments.into_iter().map(|(state, n)| (state.to_owned(), n)).collect(),
-            assets: report.assets.into_iter().map(sums).collect(),
-            faults: report.faults,
-        }
+    /// A check's report, as JSON.
+    fn of(report: Value) -> Option<Self> {
+        let findings: Self = serde_json::from_value(report).ok()?;
+        Some(Self { balanced: findings.faults.is_empty(), ..findings })
     }
 
-    /// Checks a running ledger.
-    ///
-    /// # Errors
-    /// A sentence about why it could not be read.
-    pub(crate) async fn of(ledger: &Ledger) -> Result<Self, String> {
-        let report = ledger.check().await.map_err(|error| error.to_string())?;
-        let terms = ledger.terms().await.map_err(|error| error.to_string())?;
-        let scales = terms.assets.into_iter().map(|asset| (asset.code, asset.scale)).collect();
-        Ok(Self::new(report, &scales))
-    }
-
-    pub(crate) fn to_json(&self) -> Value {
+    fn to_json(&self) -> Value {
         // Text and numbers: this cannot fail.
         serde_json::to_value(self).unwrap_or_default()
     }
 
-    pub(crate) fn from_json(value: Value) -> Option<Self> {
-        serde_json::from_value(value).ok()
-    }
-
-    fn words(&self, directory: &Path, in_use: bool) -> String {
-        let mut out = format!("{} {}\n", paint(TITLE, "Ledger in"), safe(&directory.display().to_string()));
-        if in_use {
-            out.push_str(&paint(QUIET, "In use: the process that has it was asked to check it.\n"));
-        }
+    fn words(&self, place: &Place, in_use: bool) -> String {
+        let mut out = title("Ledger in", place, in_use);
         out.push('\n');
-        let mut line = |name: &str, value: &str| out.push_str(&format!("  {name:<22}{value}\n"));
-        line("entries read", &grouped(self.entries));
-        line("signatures verified", &grouped(self.signatures));
+        let mut line = |name: &str, value: &str| out.push_str(&format!("  {name:<14}{value}\n"));
+        line("history", &self.history());
+        let signatures = match self.balanced {
+            true => "verified: every payment, deposit and operation, and the head",
+            false => "looked at",
+        };
+        line("signatures", &format!("{} {signatures}", grouped(self.signatures)));
         let states: Vec<_> =
             self.payments.iter().map(|(state, n)| format!("{} {}", grouped(*n), safe(state))).collect();
         line("payments", &if states.is_empty() { "none".to_owned() } else { states.join(", ") });
+        if self.balanced {
+            line("rows", "every balance, hold and payment is what history says, none is missing");
+        }
         out.push('\n');
         for (asset, sums) in &self.assets {
             out.push_str(&format!("  {}: {}\n", safe(asset), sums.equation()));
@@ -159,6 +117,20 @@ impl Findings {
         };
         out.push_str(&format!("{}\n", paint(style, verdict)));
         out
+    }
+
+    fn history(&self) -> String {
+        let entries = match self.entries {
+            1 => "1 entry".to_owned(),
+            entries => format!("{} entries", grouped(entries)),
+        };
+        match (self.balanced, self.chains) {
+            (true, 1) => format!("{entries}, one chain of hashes up to its signed head"),
+            (true, chains) => {
+                format!("{entries}, {} chains of hashes, each up to its signed head", grouped(chains))
+            }
+            (false, chains) => format!("{entries} in {}", count(chains, "chain")),
+        }
     }
 }
 
@@ -209,11 +181,21 @@ mod tests {
     }
 
     #[test]
-    fn findings_travel_as_json() {
-        let mut report = Report { entries: 3, faults: vec!["f".into()], ..Report::default() };
+    fn a_report_becomes_findings_and_says_what_was_proven() {
+        let mut report = Report { chains: 1, entries: 3, signatures: 2, ..Report::default() };
         report.payments.insert("held", 1);
-        let findings = Findings::new(report, &HashMap::new());
-        assert_eq!(Findings::from_json(findings.to_json()), Some(findings));
-        assert_eq!(Findings::from_json(serde_json::json!({ "balanced": true })), None);
+        let findings = |report: &Report| Findings::of(serde_json::to_value(report).unwrap()).unwrap();
+        let place = Place::in_directory("x".into());
+        let words = findings(&report).words(&place, false);
+        for part in ["3 entries, one chain", "signed head", "2 verified", "1 held", "what history says"] {
+            assert!(words.contains(part), "{part}: {words}");
+        }
+        report.chains = 12;
+        assert!(findings(&report).words(&place, true).contains("12 chains of hashes, each up to"));
+        report.faults.push("f".into());
+        let words = findings(&report).words(&place, false);
+        assert!(!words.contains("verified") && words.contains("12 chains\n"), "{words}");
+        assert_eq!(findings(&report).to_json()["balanced"], false);
+        assert_eq!(Findings::of(serde_json::json!({ "balanced": true })), None);
     }
 }

@@ -30,7 +30,12 @@ fn every_command_has_its_own_page_with_examples_and_exit_status() {
     for (command, parts) in [
         (vec!["demo"], vec!["--requests", "--serve", "--json", "--data", "--port", "--no-story", "FILES"]),
         (vec!["inspect"], vec!["PAYMENT-REQUIRED", "X-PAYMENT", "--json", "URL", "standard input"]),
-        (vec!["ledger", "check"], vec!["--data", "--json", "admin.sock"]),
+        (vec!["ledger"], vec!["check", "recover", "export", "backup", "restore", "admin.sock"]),
+        (vec!["ledger", "check"], vec!["--data", "--json", "believes none of it"]),
+        (vec!["ledger", "recover"], vec!["--data", "--authorizer-key", "--list", "--json", "never touched"]),
+        (vec!["ledger", "export"], vec!["--data", "--out", "spec/ledger.md"]),
+        (vec!["ledger", "backup"], vec!["--out", "--without-key", "SECRET KEY", "issuer.key", "pg_dump"]),
+        (vec!["ledger", "restore"], vec!["--from", "--data", "--key", "forgotten", "cannot make money"]),
     ] {
         let arguments: Vec<_> = command.iter().copied().chain(["--help"]).collect();
         let help = farthing(&arguments).ends_with(0).out;
@@ -60,6 +65,13 @@ fn arguments_that_are_not_understood_end_with_2_and_say_which() {
         (&["ledger"], "check"),
         (&["ledger", "check"], "--data"),
         (&["ledger", "burn"], "burn"),
+        (&["ledger", "backup", "--data", "x"], "--out"),
+        (&["ledger", "backup", "--postgres", "x", "--out", "y"], "--postgres"),
+        (&["ledger", "check", "--data", "x", "--postgres", "y"], "--postgres"),
+        (&["ledger", "check", "--data", "x", "--schema", "y"], "--schema"),
+        (&["ledger", "recover", "--data", "x", "--key", "y"], "--key"),
+        (&["ledger", "restore", "--data", "x"], "--from"),
+        (&["ledger", "recover", "--data", "x", "--list", "--authorizer-key", "y"], "--list"),
         (&[], "Usage"),
     ] {
         let run = farthing(arguments).ends_with(2);

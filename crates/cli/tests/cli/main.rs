@@ -6,5 +6,6 @@ mod demo;
 mod help;
 mod inspect;
 mod ledger;
+mod operator;
 mod program;
 mod serving;
