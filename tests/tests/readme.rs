@@ -122,7 +122,7 @@ enum Proof {
 }
 
 /// Every command that any document or manual shows.
-const COMMANDS: [(&str, Proof); 18] = [
+const COMMANDS: [(&str, Proof); 27] = [
     ("cargo xtask test", Proof::ThisRun),
     ("cargo xtask lint", Proof::ThisRun),
     ("cargo run -p farthing-examples --bin server", Proof::Examples),
@@ -141,6 +141,15 @@ const COMMANDS: [(&str, Proof); 18] = [
     ("farthing inspect --json - < header.txt | jq '.accepts[0].amount'", Proof::AsksServer),
     ("farthing ledger check --data ./ledger", Proof::AsksServer),
     ("farthing ledger check --data ./ledger --json", Proof::AsksServer),
+    ("farthing ledger recover --data ./ledger --list", Proof::AsksServer),
+    ("farthing ledger recover --data ./ledger", Proof::AsksServer),
+    ("farthing ledger recover --data ./ledger --authorizer-key authorizer.key", Proof::AsksServer),
+    ("farthing ledger export --data ./ledger --out history.jsonl", Proof::AsksServer),
+    ("farthing ledger export --data ./ledger | jq 'select(.event == \"deposit\")'", Proof::AsksServer),
+    ("farthing ledger backup --data ./ledger --out ledger.backup", Proof::AsksServer),
+    ("farthing ledger backup --data ./ledger --out rows.backup --without-key", Proof::AsksServer),
+    ("farthing ledger restore --from ledger.backup --data ./restored", Proof::AsksServer),
+    ("farthing ledger restore --from rows.backup --data ./again --key ledger.key", Proof::AsksServer),
 ];
 
 /// A command without its comment: what stands before two spaces or ` #`.
@@ -207,7 +216,18 @@ fn every_command_in_a_document_or_a_manual_is_run_by_a_test() {
             shown.insert(command);
         }
     }
-    for args in [&[][..], &["demo"], &["inspect"], &["ledger", "check"]] {
+    let pages = [
+        &[][..],
+        &["demo"],
+        &["inspect"],
+        &["ledger"],
+        &["ledger", "check"],
+        &["ledger", "recover"],
+        &["ledger", "export"],
+        &["ledger", "backup"],
+        &["ledger", "restore"],
+    ];
+    for args in pages {
         let commands = in_manual(&manual(args));
         assert!(commands.len() >= 2, "farthing {args:?} --help has too few examples");
         for command in commands {
@@ -346,10 +366,20 @@ async fn the_commands_that_ask_a_serving_demonstration_do_what_they_say() {
         "the manual's header begins as headers do: {header}"
     );
     std::fs::write(shell.directory.path().join("header.txt"), format!("{header}\n")).unwrap();
+    for key in ["authorizer.key", "ledger.key"] {
+        std::fs::copy(shell.directory.path().join("ledger").join(key), shell.directory.path().join(key))
+            .unwrap();
+    }
     for line in proven_by(Proof::AsksServer) {
         let printed = shell.run(&line.replace("eyJ4NDAyVmVyc2lvbiI6Mi...", &header));
         let expected = match line {
             _ if line.starts_with("curl") => "402 Payment Required",
+            _ if line.contains("restore") => "it balances",
+            _ if line.contains("recover") => "Nothing is in doubt.",
+            _ if line.contains("export") && line.contains("--out") => "lines written to history.jsonl",
+            _ if line.contains("export") => "\"event\": \"deposit\"",
+            _ if line.contains("--without-key") => "It holds no key",
+            _ if line.contains("backup --data") => "It holds the ledger's key",
             _ if line.contains("jq") => "\"1000\"",
             _ if line.contains("check") => "balance",
             _ => "1000 atomic units of XTS",
@@ -358,7 +388,15 @@ async fn the_commands_that_ask_a_serving_demonstration_do_what_they_say() {
     }
     serving.interrupt();
     // And again when nobody serves.
-    shell.run("farthing ledger check --data ./ledger");
+    for line in proven_by(Proof::AsksServer).filter(|line| line.contains("ledger") && !line.contains("--out"))
+    {
+        if line.contains("restore") {
+            let line = line.replace("./restored", "./restored-later").replace("./again", "./again-later");
+            shell.run(&line);
+        } else {
+            shell.run(line);
+        }
+    }
 }
 
 // ---- The links

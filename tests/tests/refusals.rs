@@ -58,7 +58,7 @@ async fn ask(world: &World, what: &Settled, payload: PaymentPayload) -> (bool, S
     let request = FacilitatorRequest {
         x402_version: 2,
         payment_payload: payload,
-        payment_requirements: (*what.offer).clone(),
+        payment_requirements: (*what.offer).clone().into(),
     };
     let body = serde_json::to_vec(&request).unwrap();
     let reply = world.send("POST", "/ledger/settle", &[("Content-Type", "application/json")], &body).await;
@@ -110,7 +110,7 @@ async fn forge(
         Action::Refund => wire::Lifecycle::Refund(list),
     };
     let payload = serde_json::value::to_raw_value(&named).unwrap();
-    ask(world, what, PaymentPayload { payload, ..what.payment.clone() }).await
+    ask(world, what, PaymentPayload { payload: payload.into(), ..what.payment.clone() }).await
 }
 
 fn capture(amount: u128) -> Operation {

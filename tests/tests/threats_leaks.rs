@@ -314,7 +314,7 @@ async fn t44_nothing_that_holds_a_key_or_a_payment_shows_it() {
     let request = FacilitatorRequest {
         x402_version: 2,
         payment_payload: payload.clone(),
-        payment_requirements: offer.clone().into_parsed(),
+        payment_requirements: offer.clone().into_parsed().into(),
     };
     let builder = Client::builder().rail(wallet.clone()).budget(Budget::new("1 XTS").unwrap());
     let paywall =

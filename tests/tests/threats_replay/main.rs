@@ -1,5 +1,6 @@
 //! Threats A: replay and binding.
 
+mod forgotten;
 mod reencoded;
 
 use axum::Router;
