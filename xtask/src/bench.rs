@@ -3,6 +3,11 @@
 use crate::step::{self, Fallible};
 use crate::workspace;
 
+/// Where figures are kept.
+const RESULTS: &str = "docs/bench/RESULTS.md";
+/// Where the ledger's figures are kept.
+const LEDGER: &str = "docs/bench/LEDGER.md";
+
 /// Measures on this machine what the design decisions rest on.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Bench {
@@ -12,6 +17,22 @@ pub(crate) enum Bench {
     /// the dependency tree of farthing.
     Engines {
         /// Passed to the bench as they are; its `src/main.rs` names them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Measures durable payments per second of each of the ledger's engines.
+    ///
+    /// A full run replaces its section of docs/bench/LEDGER.md.
+    Ledger {
+        /// Passed to the bench as they are; `cargo xtask bench ledger -- --help` names them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Compares paid requests with free ones, on one handler in one run.
+    ///
+    /// A full run replaces its section of docs/bench/RESULTS.md.
+    Pay {
+        /// Passed to the bench as they are; `cargo xtask bench pay -- --help` names them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -25,6 +46,18 @@ pub(crate) fn run(bench: &Bench) -> Fallible {
         Bench::Engines { arguments } => step::run(
             step::cargo(&root)
                 .args(["run", "--release", "--manifest-path", "xtask/engine-bench/Cargo.toml", "--"])
+                .args(arguments),
+        ),
+        Bench::Ledger { arguments } => step::run(
+            step::cargo(&root)
+                .args(["run", "--release", "--package", "farthing-ledger-bench", "--"])
+                .args(["--directory", "target", "--results", LEDGER])
+                .args(arguments),
+        ),
+        Bench::Pay { arguments } => step::run(
+            step::cargo(&root)
+                .args(["run", "--release", "--package", "farthing-pay-bench", "--"])
+                .args(["--results", RESULTS])
                 .args(arguments),
         ),
     }

@@ -8,8 +8,11 @@ mod ignores;
 mod lengths;
 mod licences;
 mod lint;
+mod mutants;
 mod parts;
 mod sans_io;
+mod sim;
+mod soak;
 mod sources;
 mod spdx;
 mod step;
@@ -35,6 +38,9 @@ enum Task {
     Lint(lint::Args),
     #[command(subcommand)]
     Bench(bench::Bench),
+    Sim(sim::Args),
+    Soak(soak::Args),
+    Mutants(mutants::Args),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +48,9 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Lint(args) => lint::run(&args),
         Task::Bench(bench) => bench::run(&bench),
+        Task::Sim(args) => sim::run(&args),
+        Task::Soak(args) => soak::run(&args),
+        Task::Mutants(args) => mutants::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

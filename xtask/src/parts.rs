@@ -28,10 +28,24 @@ const PARTS: &[Part] = &[
     },
     Part { name: "jq", needed_for: "the jq lines of the manual", check: &["jq", "--version"], apt: &["jq"] },
     Part {
+        name: "postgresql",
+        needed_for: "the PostgreSQL engine, on private servers that the tests start and stop",
+        // The package keeps its servers' programs where no PATH leads.
+        check: &["sh", "-c", "ls /usr/lib/postgresql/*/bin/initdb"],
+        apt: &["postgresql"],
+    },
+    Part {
         name: "python3",
         needed_for: "reading the golden vectors in a second language",
         check: &["python3", "--version"],
         apt: &["python3"],
+    },
+    // It must be allowed to trace, too, which it is not everywhere.
+    Part {
+        name: "strace",
+        needed_for: "recording what the ledger writes and flushes, by tracing a process",
+        check: &["strace", "-o", "/dev/null", "true"],
+        apt: &["strace"],
     },
 ];
 
@@ -44,7 +58,7 @@ pub(crate) fn set_up() -> Fallible {
     let mut missing = Vec::new();
     for part in PARTS {
         let found = part.is_there() || part.install();
-        println!("{:<8} {}", part.name, if found { "there" } else { "MISSING" });
+        println!("{:<10} {}", part.name, if found { "there" } else { "MISSING" });
         if !found {
             missing.push(part);
         }

@@ -1,0 +1,200 @@
+//! What is said about a measurement: tables for people, one line of JSON, and the file of results.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::measure::{Figures, MANY, Measured};
+use crate::payments::ANSWER;
+use crate::stage::Engine;
+use crate::{ACCOUNTS, Args, Part, Result};
+
+/// Where a section of the file of results begins and ends. Other sections are left as they are.
+fn marks(name: &str) -> [String; 2] {
+    ["begin", "end"].map(|end| format!("<!-- {name}: {end} -->"))
+}
+
+/// Prints everything, and writes the file of results when the run was a full one.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(crate) fn print(args: &Args, measured: &Measured) -> Result {
+    let tables = tables(args, measured);
+    println!("{tables}");
+    if let Some(path) = &args.results {
+        let text = format!("{}\n\n{tables}", conditions(args));
+        if args.is_full() && args.parts.is_empty() && args.accounts == ACCOUNTS {
+            replace(path, &marks("ledger"), &text)?;
+        } else if args.is_full() && args.parts == [Part::Accounts] && args.accounts > ACCOUNTS {
+            replace(path, &marks("ledger soak"), &text)?;
+        } else {
+            println!("The results file is left as it is: this run was shortened.");
+        }
+    }
+    if args.json {
+        println!("{}", line(measured));
+    }
+    Ok(())
+}
+
+fn tables(args: &Args, measured: &Measured) -> String {
+    let mut out = String::new();
+    if !measured.engines.is_empty() {
+        let rows = measured
+            .engines
+            .iter()
+            .map(|(engine, callers, figures)| (format!("{engine}, {callers}"), figures));
+        table(&mut out, "engine, callers", rows);
+    }
+    for (engine, few, many) in &measured.accounts {
+        let rows = [
+            (format!("{engine}, {} accounts", args.few), few),
+            (format!("{engine}, {} accounts", args.accounts), many),
+        ];
+        table(&mut out, &format!("accounts, {MANY} callers"), rows.into_iter());
+        let _ = writeln!(
+            out,
+            "{engine}: {:.2} times slower with more accounts; target: at most 2.\n",
+            few.rate / many.rate
+        );
+    }
+    if let Some((real, alone)) = &measured.fjall {
+        let rows = [(Engine::Embedded.to_string(), real), ("fjall alone, the same batches".into(), alone)];
+        table(&mut out, &format!("the same rows, {MANY} callers"), rows.into_iter());
+        let _ = writeln!(
+            out,
+            "Embedded: {:.2} of what fjall alone does; target: at least 0.7.\n",
+            real.rate / alone.rate
+        );
+    }
+    for (engine, spread, hot) in &measured.payer {
+        let rows =
+            [(format!("{engine}, {} payers", args.few), spread), (format!("{engine}, one payer"), hot)];
+        table(&mut out, &format!("payers, {MANY} callers"), rows.into_iter());
+        let _ = writeln!(
+            out,
+            "{engine}: {:.2} with one payer of what it does with many; no target.\n",
+            hot.rate / spread.rate
+        );
+    }
+    if let Some((spread, hot)) = &measured.processes {
+        let rows = [(format!("{} payees", args.few), spread), ("one payee".into(), hot)];
+        table(&mut out, &format!("2 processes on one PostgreSQL, {MANY} callers each"), rows.into_iter());
+        let ratio = hot.rate / spread.rate;
+        let _ = writeln!(out, "{ratio:.2} with one payee of what they do with many; target: at least 0.7.\n");
+    }
+    out
+}
+
+fn table<'a>(out: &mut String, first: &str, rows: impl Iterator<Item = (String, &'a Figures)>) {
+    let _ = writeln!(
+        out,
+        "| {first} | payments/s | answer p50, p99 ms | commit p50, p99 ms | commands per commit | CPU us per payment | committer's part |\n\
+         |---|---|---|---|---|---|---|"
+    );
+    for (name, figures) in rows {
+        let _ = writeln!(
+            out,
+            "| {name} | {:.0} | {:.2}, {:.2} | {:.2}, {:.2} | {:.1} | {:.1} | {:.1} |",
+            figures.rate,
+            milliseconds(figures.answer_p50),
+            milliseconds(figures.answer_p99),
+            milliseconds(figures.commit_p50),
+            milliseconds(figures.commit_p99),
+            figures.together,
+            figures.cpu_us,
+            figures.committer_us,
+        );
+    }
+    let _ = writeln!(out);
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+fn round(value: f64, digits: i32) -> f64 {
+    (value * 10_f64.powi(digits)).round() / 10_f64.powi(digits)
+}
+
+/// The last line.
+fn line(measured: &Measured) -> Value {
+    let by_callers = |of: &dyn Fn(&Figures) -> f64| {
+        let mut engines: Map<String, Value> = Map::new();
+        for (engine, callers, figures) in &measured.engines {
+            engines.entry(engine.name()).or_insert_with(|| json!({}))[callers.to_string()] =
+                json!(of(figures));
+        }
+        engines
+    };
+    let by_engine = |pairs: &[(Engine, Figures, Figures)]| -> Map<String, Value> {
+        pairs
+            .iter()
+            .map(|(engine, one, other)| (engine.name().into(), json!(round(other.rate / one.rate, 3))))
+            .collect()
+    };
+    let fjall = measured.fjall.as_ref().map(|(real, alone)| round(real.rate / alone.rate, 3));
+    json!({
+        "payments_per_s": by_callers(&|figures| figures.rate.round()),
+        "p50_ms": by_callers(&|figures| round(milliseconds(figures.answer_p50), 3)),
+        "p99_ms": by_callers(&|figures| round(milliseconds(figures.answer_p99), 3)),
+        "cpu_us": by_callers(&|figures| round(figures.cpu_us, 1)),
+        "ratio": {
+            "many_accounts": by_engine(&measured.accounts),
+            "fjall": fjall,
+            "one_payer": by_engine(&measured.payer),
+            "one_payee": measured.processes.as_ref().map(|(spread, hot)| round(hot.rate / spread.rate, 3)),
+        },
+    })
+}
+
+/// The machine and the run.
+fn conditions(args: &Args) -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let model = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|info| {
+        let line = info.lines().find(|line| line.starts_with("model name"))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    });
+    let date = Command::new("date").arg("+%Y-%m-%d").output();
+    let date =
+        date.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    format!(
+        "{date}, {cores} cores ({}), {} rounds of {} payments. One payment is an authorize and a capture that stores an \
+         answer of {ANSWER} bytes, each answered when it is durable; signatures were checked before.",
+        model.as_deref().unwrap_or("unknown"),
+        args.rounds,
+        args.payments,
+    )
+}
+
+/// Replaces what stands between two marks, or adds it at the end.
+fn replace(path: &Path, marks: &[String; 2], text: &str) -> Result {
+    let old = std::fs::read_to_string(path).unwrap_or_default();
+    Ok(std::fs::write(path, replaced(&old, marks, text))?)
+}
+
+fn replaced(old: &str, [begin, end]: &[String; 2], text: &str) -> String {
+    let section = format!("{begin}\n{}\n{end}", text.trim_end());
+    let found = old.split_once(begin).and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
+    match found {
+        Some((before, after)) => format!("{before}{section}{after}"),
+        None => format!("{old}\n{section}\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{marks, replaced};
+
+    #[test]
+    fn a_section_is_replaced_and_the_others_stay() {
+        let marks = marks("one");
+        let first = replaced("# Results\n", &marks, "one\n");
+        assert_eq!(first, "# Results\n\n<!-- one: begin -->\none\n<!-- one: end -->\n");
+        let second = replaced(&format!("{first}more\n"), &marks, "two");
+        assert_eq!(second, "# Results\n\n<!-- one: begin -->\ntwo\n<!-- one: end -->\nmore\n");
+    }
+}
