@@ -52,12 +52,13 @@ impl Drop for Running {
 /// Starts a server on the port of the examples, in `directory`, and waits until it listens.
 fn start_example(directory: &Path) -> Running {
     let address = SocketAddr::from(([127, 0, 0, 1], PORT));
+    // Built before the time runs.
+    let server = program("farthing-examples", "server");
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let free = TcpListener::bind(address).is_ok();
         if free {
-            let mut server = Command::new(program("farthing-examples", "server"));
-            let server = server.current_dir(directory).stdin(Stdio::null()).spawn().unwrap();
+            let server = Command::new(&server).current_dir(directory).stdin(Stdio::null()).spawn().unwrap();
             let mut server = Running(server);
             while server.0.try_wait().unwrap().is_none() {
                 if TcpStream::connect(address).is_ok() {

@@ -32,10 +32,11 @@ fn build(package: &str, name: &str, directory: &Path) {
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--package", package, "--bin", name, "--profile", profile]);
+    // With the features that the whole workspace's tests were built with: else most of it is built once more.
+    command.args(["build", "--quiet", "--workspace", "--tests", "--bin", name, "--profile", profile]);
     command.arg("--target-dir").arg(directory.parent().expect("a profile lies in the target directory"));
     let status = command.current_dir(workspace()).status().expect("cargo runs");
-    assert!(status.success(), "cargo build --package {package} --bin {name}: {status}");
+    assert!(status.success(), "cargo build --bin {name} of {package}: {status}");
 }
 
 /// When a source file under `directory` was last changed. Tests of other crates are none of a program.
