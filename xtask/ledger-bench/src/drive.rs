@@ -49,7 +49,10 @@ impl Round {
 
     /// Commands in one commit, on average.
     pub(crate) fn together(&self) -> f64 {
-        (2 * self.payments) as f64 / self.commits.len().max(1) as f64
+        match self.commits.len() {
+            0 => 0.0,
+            commits => (2 * self.payments) as f64 / commits as f64,
+        }
     }
 }
 

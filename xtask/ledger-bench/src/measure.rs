@@ -115,15 +115,8 @@ impl Bench<'_> {
         let mut cases = Vec::new();
         for callers in CALLERS {
             for (engine, stage) in &stages {
-                let part = match (engine, callers) {
-                    (Engine::Postgres, 1) => 40,
-                    (Engine::Postgres, 8) | (_, 1) => 10,
-                    (Engine::Postgres, _) | (_, 8) => 2,
-                    _ => 1,
-                };
-                let count = payments.len() / part;
                 names.push((*engine, callers));
-                cases.push(Case { stage, payments: &payments[..count.max(1)], callers });
+                cases.push(Case { stage, payments: part(*engine, callers, &payments), callers });
             }
         }
         let figures = self.take_turns("engines", &cases)?;
@@ -145,8 +138,8 @@ impl Bench<'_> {
             let accounts = Accounts { payers, idle, payments: self.args.payments };
             let (few, many) = (self.few(engine)?, Stage::build(&self.home, &self.runtime, engine, accounts)?);
             let cases = [
-                Case { stage: &few, payments: &few_payments, callers: MANY },
-                Case { stage: &many, payments: &many_payments, callers: MANY },
+                Case { stage: &few, payments: part(engine, MANY, &few_payments), callers: MANY },
+                Case { stage: &many, payments: part(engine, MANY, &many_payments), callers: MANY },
             ];
             all.push((engine, self.take_turns("accounts", &cases)?));
         }
@@ -158,7 +151,9 @@ impl Bench<'_> {
         let mut all = Vec::new();
         for engine in self.durable() {
             let stage = self.few(engine)?;
-            let cases = [&spread, &hot].map(|payments| Case { stage: &stage, payments, callers: MANY });
+            let case =
+                |payments| Case { stage: &stage, payments: part(engine, MANY, payments), callers: MANY };
+            let cases = [case(&spread), case(&hot)];
             all.push((engine, self.take_turns("one payer", &cases)?));
         }
         Ok(all.into_iter().map(|(engine, figures)| pair(engine, figures)).collect())
@@ -245,6 +240,17 @@ impl Bench<'_> {
     fn announce(&self, part: &str, round: usize) {
         eprintln!("{part}: round {round} of {}", self.args.rounds);
     }
+}
+
+/// As many payments as an engine makes in a few seconds with so many callers.
+fn part(engine: Engine, callers: usize, payments: &[Payment]) -> &[Payment] {
+    let part = match (engine, callers) {
+        (Engine::Postgres, 1) => 40,
+        (Engine::Postgres, 8) | (_, 1) => 10,
+        (Engine::Postgres, _) | (_, 8) => 2,
+        _ => 1,
+    };
+    &payments[..(payments.len() / part).max(1)]
 }
 
 fn pair(engine: Engine, figures: Vec<Figures>) -> (Engine, Figures, Figures) {

@@ -26,7 +26,8 @@ pub(crate) fn print(args: &Args, measured: &Measured) -> Result {
     println!("{tables}");
     if let Some(path) = &args.results {
         let text = format!("{}\n\n{tables}", conditions(args));
-        if args.is_full() && args.parts.is_empty() && args.accounts == ACCOUNTS {
+        let is_whole = args.parts.is_empty() && args.engines.is_empty() && args.accounts == ACCOUNTS;
+        if args.is_full() && is_whole {
             replace(path, &marks("ledger"), &text)?;
         } else if args.is_full() && args.parts == [Part::Accounts] && args.accounts > ACCOUNTS {
             replace(path, &marks("ledger soak"), &text)?;
@@ -95,18 +96,22 @@ fn table<'a>(out: &mut String, first: &str, rows: impl Iterator<Item = (String, 
         "| {first} | payments/s | answer p50, p99 ms | commit p50, p99 ms | commands per commit | CPU us per payment | committer's part |\n\
          |---|---|---|---|---|---|---|"
     );
+    // What was not measured is not zero.
+    let said =
+        |text: String| if text.chars().any(|digit| ('1'..='9').contains(&digit)) { text } else { "-".into() };
     for (name, figures) in rows {
+        let pair = |one: Duration, other: Duration| {
+            said(format!("{:.2}, {:.2}", milliseconds(one), milliseconds(other)))
+        };
         let _ = writeln!(
             out,
-            "| {name} | {:.0} | {:.2}, {:.2} | {:.2}, {:.2} | {:.1} | {:.1} | {:.1} |",
+            "| {name} | {:.0} | {} | {} | {} | {} | {} |",
             figures.rate,
-            milliseconds(figures.answer_p50),
-            milliseconds(figures.answer_p99),
-            milliseconds(figures.commit_p50),
-            milliseconds(figures.commit_p99),
-            figures.together,
-            figures.cpu_us,
-            figures.committer_us,
+            pair(figures.answer_p50, figures.answer_p99),
+            pair(figures.commit_p50, figures.commit_p99),
+            said(format!("{:.1}", figures.together)),
+            said(format!("{:.1}", figures.cpu_us)),
+            said(format!("{:.1}", figures.committer_us)),
         );
     }
     let _ = writeln!(out);

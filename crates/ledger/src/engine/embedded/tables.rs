@@ -42,6 +42,8 @@ pub(super) struct Tables {
     /// Records in the log, numbered from 0, and their bytes.
     records: u64,
     logged: usize,
+    /// The record that is being made; its memory is used again, which saves more than it seems.
+    record: Vec<u8>,
     /// The key of the last entry.
     last_entry: Vec<u8>,
     /// Tables, in the order of [`Table::ALL`], that have never had a row: many accounts never change their keys.
@@ -78,6 +80,7 @@ impl Tables {
             recent: Recent::default(),
             records: 0,
             logged: 0,
+            record: Vec::new(),
             last_entry: Vec::new(),
             empty: [false; Table::ALL.len()],
             limit: RECENT_BYTES,
@@ -125,25 +128,26 @@ impl Tables {
     pub(super) fn commit(&mut self, writes: &Writes, settle: bool) -> Result<(), StorageError> {
         self.view()?;
         self.failed = true;
-        let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
-        let mut record = Vec::new();
+        let batch = WriteBatch::with_capacity(self.database.clone(), writes.rows.len());
+        let mut batch = batch.durability(Some(PersistMode::SyncData));
+        self.record.clear();
         let mut entries = Vec::new();
         for ((table, key), value) in &writes.rows {
             if *table == Table::Entry {
                 entries.push((key.as_slice(), value.as_deref()));
             } else {
-                self.recent.put(&mut record, *table, key, value.as_deref());
+                self.recent.put(&mut self.record, *table, key, value.as_deref());
             }
         }
         self.put_entries(&mut batch, &entries)?;
-        self.logged += record.len();
+        self.logged += self.record.len();
         let is_full = self.recent.bytes() > self.limit
             || self.logged > LOG_TIMES * self.limit
             || self.records >= LOG_RECORDS;
         if settle || is_full {
             self.settle(&mut batch)?;
-        } else if !record.is_empty() {
-            batch.insert(&self.log, self.records.to_be_bytes(), record);
+        } else if !self.record.is_empty() {
+            batch.insert(&self.log, self.records.to_be_bytes(), self.record.as_slice());
             self.records += 1;
         }
         batch.commit().map_err(broken)?;
