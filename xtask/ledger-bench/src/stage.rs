@@ -29,6 +29,8 @@ use crate::server::Cluster;
 const KEY: &str = "ledger.key";
 /// Accounts that are written together.
 const TOGETHER: usize = 10_000;
+/// The same in PostgreSQL, which compares all new balances of a batch with one another.
+const TOGETHER_SHARED: usize = 1_000;
 /// Deposits that are under way at the same time.
 const DEPOSITS: usize = 512;
 /// Decimal places of the asset.
@@ -321,8 +323,9 @@ fn add_idle(storage: &mut dyn Storage, accounts: usize) -> Result {
         Writer::bare().u8(kind).fixed(&key).fixed(asset.as_str().as_bytes()).finish()
     };
     let (account, issued) = (1, row(3, [0; 32]));
-    for from in (0..accounts).step_by(TOGETHER) {
-        let numbers = from..(from + TOGETHER).min(accounts);
+    let together = if storage.shared() { TOGETHER_SHARED } else { TOGETHER };
+    for from in (0..accounts).step_by(together) {
+        let numbers = from..(from + together).min(accounts);
         storage.begin(&Wanted::default())?;
         let mut writes = Writes::default();
         writes.balances.insert(issued.clone(), -(numbers.len() as i128));
