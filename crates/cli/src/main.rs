@@ -14,6 +14,10 @@ use tracing_subscriber::EnvFilter;
 
 use args::Command;
 
+/// Paid requests allocate from several threads at once, which the system's allocator is slower at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What a command ends with when it did what it was asked to and did not like what it found.
 const UNSOUND: u8 = 1;
 /// What a command ends with when it could not make sense of what it was given.

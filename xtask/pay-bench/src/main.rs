@@ -20,6 +20,10 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+/// The allocator of the `farthing` program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T = ()> = std::result::Result<T, Error>;
 
