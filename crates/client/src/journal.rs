@@ -341,6 +341,7 @@ mod tests {
             payment: SignedPayment {
                 id: PaymentId([id; 32]),
                 payload: RawValue::from_string("{\"signature\":\"5ec4e7\"}".into()).unwrap(),
+                extensions: Default::default(),
                 max_amount: Amount(amount),
                 valid_before: 300,
                 capture_deadline: 900,

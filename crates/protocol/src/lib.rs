@@ -24,6 +24,7 @@ pub mod problem;
 pub mod rail;
 pub mod reason;
 pub mod receipt;
+pub mod records;
 pub mod rounds;
 pub mod signature;
 pub mod v1;

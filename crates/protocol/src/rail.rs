@@ -12,7 +12,7 @@ use std::pin::Pin;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::v2::{FacilitatorRequest, PaymentPayload, PaymentRequirements, SettlementResponse};
+use crate::v2::{Extensions, FacilitatorRequest, PaymentPayload, PaymentRequirements, SettlementResponse};
 use crate::v2::{SupportedKind, SupportedResponse, VerifyResponse};
 use crate::{Amount, Binding, Network, Price, RequestDigest, Retry};
 
@@ -76,6 +76,8 @@ pub struct Ask<'a> {
     pub digest: &'a RequestDigest,
     /// How much of the request the digest covers.
     pub binding: Binding,
+    /// The request's method changes nothing (GET, HEAD): its answer can be withheld until the money moved.
+    pub is_safe: bool,
     /// Seconds that a payment may stay valid.
     pub max_timeout_seconds: u64,
     /// Unix seconds.
@@ -89,8 +91,8 @@ pub struct Presented {
     pub id: PaymentId,
     /// Who pays, in the network's own words.
     pub payer: String,
-    /// What it is bound to.
-    pub digest: RequestDigest,
+    /// What it is bound to; `None` where the network's signatures cannot carry it.
+    pub digest: Option<RequestDigest>,
     /// The most it allows to take.
     pub max_amount: Amount,
     /// Unix seconds: the last moment at which it can be authorized.
@@ -152,8 +154,14 @@ pub trait Offer: Send + Sync + fmt::Debug {
     fn network(&self) -> &Network;
     /// The scheme of its offers.
     fn scheme(&self) -> &str;
-    /// When the handler runs relative to the money.
+    /// When the handler runs relative to the money. A rail of [`Flow::Authorization`] asks for
+    /// [`Flow::Upfront`] where a request is not safe.
     fn flow(&self) -> Flow;
+
+    /// Whether its payments also come in version 1 of x402: then its offers are made in both.
+    fn speaks_v1(&self) -> bool {
+        false
+    }
 
     /// The price in atomic units; called once at start so that a bad price stops it.
     ///
@@ -265,6 +273,15 @@ pub trait Pay: Send + Sync + fmt::Debug {
     /// Decimal places of `asset`, from a source the client trusts; `None` when the asset is unknown.
     fn scale(&self, asset: &str) -> Option<u8>;
 
+    /// Asks the network for what [`pay`](Self::pay) needs to know to pay this offer, such as an allowance.
+    /// Called before each payment; most rails need nothing.
+    ///
+    /// # Errors
+    /// When the offer cannot be paid, or the network does not say.
+    fn look_up<'a>(&'a self, _offer: &'a PaymentRequirements) -> BoxFuture<'a, Result<(), OfferError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Looks at an offer without signing.
     ///
     /// # Errors
@@ -298,6 +315,8 @@ pub struct SignedPayment {
     pub id: PaymentId,
     /// Member `payload` of the [`PaymentPayload`].
     pub payload: Box<RawValue>,
+    /// What the rail says in `extensions` of the [`PaymentPayload`], by the extension's name.
+    pub extensions: Extensions,
     /// Atomic units: the most it can cost.
     pub max_amount: Amount,
     /// Unix seconds after which it can no longer be authorized.
@@ -336,6 +355,14 @@ pub enum Confirmation {
 pub trait Settle: Send + Sync + fmt::Debug {
     /// What it can settle.
     fn kinds(&self) -> Vec<SupportedKind>;
+    /// Extensions of x402 that it understands.
+    fn extensions(&self) -> Vec<String> {
+        Vec::new()
+    }
+    /// The addresses that it sends settlements from, by CAIP-2 pattern (`eip155:*`).
+    fn signers(&self) -> Vec<(String, Vec<String>)> {
+        Vec::new()
+    }
     /// Looks at a payment; changes nothing.
     fn verify<'a>(
         &'a self,

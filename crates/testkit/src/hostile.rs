@@ -130,6 +130,7 @@ impl Pricing {
             price: &price,
             digest: &digest,
             binding: Binding::Body,
+            is_safe: true,
             max_timeout_seconds: 300,
             now: self.now,
         };

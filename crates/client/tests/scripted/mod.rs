@@ -88,6 +88,7 @@ impl Pay for Rail {
         Ok(SignedPayment {
             id: PaymentId(sha256(payload.get().as_bytes())),
             payload,
+            extensions: Default::default(),
             max_amount: offer.amount,
             valid_before: now + offer.max_timeout_seconds.min(self.reach),
             capture_deadline: now + 900,

@@ -123,7 +123,7 @@ impl Offer for NativeOffer {
         Ok(Presented {
             id: farthing_ledger::terms::payment_id(&signed.bytes),
             payer: terms.payer.to_string(),
-            digest: terms.digest,
+            digest: Some(terms.digest),
             max_amount: terms.max_amount,
             valid_before: terms.valid_before,
             capture_deadline: terms.capture_deadline,

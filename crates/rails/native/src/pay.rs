@@ -6,7 +6,7 @@ use farthing_ledger::LedgerId;
 use farthing_ledger::statement::{LedgerTerms, PaymentState, Statement, StatementError};
 use farthing_ledger::terms::{FeeTerms, Scheme, Terms, TermsFlow};
 use farthing_protocol::rail::{BoxFuture, Confirmation, Facilitator, OfferError, Pay, SignedPayment};
-use farthing_protocol::v2::{PaymentRequirements, SettlementResponse};
+use farthing_protocol::v2::{Extensions, PaymentRequirements, SettlementResponse};
 use farthing_protocol::{Binding, Network, PublicKey, RequestDigest, SecretKey};
 use serde_json::Value;
 
@@ -232,6 +232,7 @@ impl Pay for NativePay {
         let payload =
             wire::Authorization { authorization: wire::base64(&signed), signature: self.key.sign(&signed) };
         Ok(SignedPayment {
+            extensions: Extensions::default(),
             id: farthing_ledger::terms::payment_id(&signed),
             payload: wire::raw(&payload).map_err(|e| field("payload", &e.to_string()))?,
             max_amount: terms.max_amount,

@@ -44,7 +44,7 @@ async fn a_payment_is_offered_signed_held_captured_and_confirmed() {
         let (signed, payment) = world.pay(&offer);
 
         let presented = world.seller.read(&payment).unwrap();
-        assert_eq!((presented.id, presented.digest), (signed.id, world.digest()));
+        assert_eq!((presented.id, presented.digest), (signed.id, Some(world.digest())));
         assert_eq!((presented.payer, presented.max_amount), (public(PAYER).to_string(), Amount(PRICE)));
         assert_eq!(world.seller.agrees(&payment, &offer, world.now()), Ok(()));
         let asked = world::request(payment.clone(), &offer);

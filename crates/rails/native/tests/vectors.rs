@@ -177,7 +177,7 @@ async fn a_server_reads_the_golden_payments() {
         let expected = Presented {
             id: vector.payment.parse().unwrap(),
             payer: vector.payer.clone(),
-            digest: vector.digest,
+            digest: Some(vector.digest),
             max_amount: vector.max_amount,
             valid_before: vector.valid_before.parse().unwrap(),
             capture_deadline: vector.capture_deadline.parse().unwrap(),

@@ -155,7 +155,7 @@ impl Opened {
         let claim = Claim { route, asked, rail, payment, presented };
         // Before anything else, and before `accepted` is compared: whoever presents a payment for another
         // request learns that, and is not told to pay anew for this one.
-        if claim.presented.digest != claim.asked.digest {
+        if claim.presented.digest.is_some_and(|digest| digest != claim.asked.digest) {
             let detail = "the payment is signed for another method, URL or body than this request has";
             return Action::Answer(claim.refuse(&Refusal::new(Situation::OtherRequest, detail), now));
         }

@@ -111,6 +111,7 @@ impl Route {
             price: &self.price,
             digest: &asked.digest,
             binding: self.binding,
+            is_safe: asked.method.is_safe(),
             max_timeout_seconds: self.max_timeout_seconds,
             now,
         })?;

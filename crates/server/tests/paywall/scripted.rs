@@ -93,7 +93,7 @@ impl Offer for Rail {
         Ok(Presented {
             id: payment_id(signed),
             payer: member(signed, "payer")?,
-            digest: RequestDigest::from_str(&digest).map_err(|_| malformed("payload.signed.digest"))?,
+            digest: Some(RequestDigest::from_str(&digest).map_err(|_| malformed("payload.signed.digest"))?),
             max_amount: member(signed, "amount")?,
             valid_before: member(signed, "validBefore")?,
             capture_deadline: member(signed, "captureDeadline")?,

@@ -164,6 +164,7 @@ impl World {
             price: &price,
             digest: &self.digest(),
             binding: Binding::Body,
+            is_safe: true,
             max_timeout_seconds: 300,
             now: self.now(),
         };
