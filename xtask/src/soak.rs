@@ -97,7 +97,7 @@ impl Part {
         let mut figures = Figures::new();
         let result = match self {
             Self::Sim => {
-                let arguments = ["sim", "--seeds", &args.seeds.to_string()];
+                let arguments = ["sim", "--release", "--seeds", &args.seeds.to_string()];
                 watch(args.minutes, &myself(&arguments), &mut |line| keep_last(&mut figures, line))
             }
             Self::BenchLedger => {
