@@ -273,6 +273,22 @@ pub trait Pay: Send + Sync + fmt::Debug {
     /// Decimal places of `asset`, from a source the client trusts; `None` when the asset is unknown.
     fn scale(&self, asset: &str) -> Option<u8>;
 
+    /// The asset that is meant by `name`, in one spelling: by a currency code such as `USD`, or by the
+    /// network's own word for it, however that is written. `None` when it is unknown.
+    fn asset(&self, name: &str) -> Option<String> {
+        self.scale(name).map(|_| name.to_owned())
+    }
+
+    /// What people call an asset.
+    fn currency(&self, asset: &str) -> String {
+        asset.to_owned()
+    }
+
+    /// Whether its payments can be sent in version 1 of x402, too.
+    fn speaks_v1(&self) -> bool {
+        false
+    }
+
     /// Asks the network for what [`pay`](Self::pay) needs to know to pay this offer, such as an allowance.
     /// Called before each payment; most rails need nothing.
     ///
@@ -452,6 +468,9 @@ pub enum OfferError {
     /// The offer is bound to another request than the one the client sends.
     #[error("the offer is bound to another request")]
     ForeignDigest,
+    /// The network does not say what must be known to pay it.
+    #[error("the network does not say how the offer can be paid: {0}")]
+    Unavailable(String),
     /// Something in the offer is missing or outside what this side accepts.
     #[error("`{field}` of the offer {why}")]
     Field {

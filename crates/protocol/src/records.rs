@@ -49,6 +49,9 @@ pub enum Replaced {
     Found(Option<Record>),
 }
 
+/// Keys with their records, in the order of the keys.
+pub type Page = Vec<(Vec<u8>, Record)>;
+
 /// Why nothing is known of records.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RecordsError {
@@ -81,7 +84,7 @@ pub trait Records: Send + Sync + fmt::Debug {
         prefix: &'a [u8],
         after: Option<&'a [u8]>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<(Vec<u8>, Record)>, RecordsError>>;
+    ) -> BoxFuture<'a, Result<Page, RecordsError>>;
 
     /// Removes at most `limit` records that are of no use at `now` (Unix seconds); how many it removed.
     fn purge(&self, now: u64, limit: usize) -> BoxFuture<'_, Result<usize, RecordsError>>;

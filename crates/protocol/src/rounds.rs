@@ -197,7 +197,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Lets everything else that is ready go first, once.
-async fn rest() {
+pub async fn rest() {
     let mut rested = false;
     poll_fn(|context| {
         if std::mem::replace(&mut rested, true) {

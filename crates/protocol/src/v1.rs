@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::v2::{self, PaymentPayload, PaymentRequirements, ResourceInfo, SettlementResponse};
 use crate::v2::{null_is_default, positive_seconds};
 use crate::{Amount, Network, Verbatim};
 
@@ -68,6 +69,28 @@ pub struct PaymentRequirementsV1 {
     pub extra: Map<String, Value>,
 }
 
+impl PaymentRequirementsV1 {
+    /// `offer` as version 1 writes it, for what is sold at `resource`. `None` where its network has no name
+    /// in version 1.
+    pub fn of(offer: &PaymentRequirements, resource: &ResourceInfo) -> Option<Self> {
+        let network = name_of(&offer.network)?.to_owned();
+        Some(Self {
+            scheme: offer.scheme.clone(),
+            network,
+            max_amount_required: offer.amount,
+            resource: resource.url.clone(),
+            description: resource.description.clone().unwrap_or_default(),
+            // Its readers insist on a text.
+            mime_type: Some(resource.mime_type.clone().unwrap_or_default()),
+            output_schema: None,
+            pay_to: offer.pay_to.clone(),
+            max_timeout_seconds: offer.max_timeout_seconds,
+            asset: offer.asset.clone(),
+            extra: offer.extra.clone(),
+        })
+    }
+}
+
 /// What a client sends to pay. Header `X-PAYMENT`. Its `Debug` leaves the scheme's part out.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -85,6 +108,21 @@ pub struct PaymentPayloadV1 {
 impl fmt::Debug for PaymentPayloadV1 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PaymentPayloadV1({} on {}, ..)", self.scheme, self.network)
+    }
+}
+
+impl PaymentPayloadV1 {
+    /// The same payment in version 2. It says nothing of the offer that it accepts, so the server's own,
+    /// `accepted`, takes that place.
+    #[must_use]
+    pub fn accepting(self, accepted: v2::Offer) -> PaymentPayload {
+        PaymentPayload {
+            x402_version: v2::VERSION,
+            resource: None,
+            accepted,
+            payload: self.payload.into(),
+            extensions: v2::Extensions::new(),
+        }
     }
 }
 
@@ -106,6 +144,20 @@ pub struct SettlementResponseV1 {
     /// Who paid; refusals may leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payer: Option<String>,
+}
+
+impl SettlementResponseV1 {
+    /// `settlement` as version 1 writes it; a network without a name there keeps its id.
+    pub fn of(settlement: &SettlementResponse) -> Self {
+        let named = settlement.network.parse().ok().as_ref().and_then(name_of);
+        Self {
+            success: settlement.success,
+            error_reason: settlement.error_reason.clone(),
+            transaction: settlement.transaction.clone(),
+            network: named.map_or_else(|| settlement.network.clone(), str::to_owned),
+            payer: settlement.payer.clone(),
+        }
+    }
 }
 
 /// Version 1 names and the CAIP-2 ids they stand for.
@@ -163,5 +215,51 @@ mod tests {
         assert_eq!(network_of("eip155:1"), None);
         assert_eq!(network_of("Base"), None);
         assert_eq!(name_of(&"farthing:00112233445566778899aabbccddeeff".parse().unwrap()), None);
+    }
+
+    fn offer(network: &str) -> PaymentRequirements {
+        serde_json::from_value(serde_json::json!({
+            "scheme": "exact", "network": network, "amount": "10", "asset": "0xa", "payTo": "0xb",
+            "maxTimeoutSeconds": 300, "extra": {"name": "USDC", "version": "2"},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_offer_is_written_in_version_1_where_its_network_has_a_name() {
+        let resource = ResourceInfo { url: "https://shop.example/a".into(), ..ResourceInfo::default() };
+        let old = PaymentRequirementsV1::of(&offer("eip155:84532"), &resource).unwrap();
+        let expected = serde_json::json!({
+            "scheme": "exact", "network": "base-sepolia", "maxAmountRequired": "10", "asset": "0xa",
+            "payTo": "0xb", "maxTimeoutSeconds": 300, "resource": "https://shop.example/a",
+            "description": "", "mimeType": "", "extra": {"name": "USDC", "version": "2"},
+        });
+        assert_eq!(serde_json::to_value(old).unwrap(), expected);
+        assert_eq!(PaymentRequirementsV1::of(&offer("eip155:31337"), &resource), None);
+    }
+
+    #[test]
+    fn a_payment_of_version_1_is_the_same_payment_in_version_2() {
+        let old: PaymentPayloadV1 = serde_json::from_value(serde_json::json!({
+            "x402Version": 1, "scheme": "exact", "network": "base-sepolia", "payload": {"signature": "0x1"},
+        }))
+        .unwrap();
+        let new = old.accepting(Verbatim::write(offer("eip155:84532")).unwrap());
+        assert_eq!((new.x402_version, new.payload.get()), (2, "{\"signature\":\"0x1\"}"));
+        assert_eq!(new.accepted.network.as_str(), "eip155:84532");
+    }
+
+    #[test]
+    fn a_settlement_names_its_network_as_version_1_does() {
+        let settlement = SettlementResponse {
+            success: true,
+            transaction: "0x1".into(),
+            network: "eip155:84532".into(),
+            ..SettlementResponse::default()
+        };
+        let old = SettlementResponseV1::of(&settlement);
+        assert_eq!((old.network.as_str(), old.transaction.as_str()), ("base-sepolia", "0x1"));
+        let unnamed = SettlementResponse { network: "test:one".into(), ..settlement };
+        assert_eq!(SettlementResponseV1::of(&unnamed).network, "test:one");
     }
 }
