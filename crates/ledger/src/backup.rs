@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::{Row, Snapshot, StorageError};
 use crate::identity::LedgerId;
-use crate::rows::{Genesis, Head, MAX_ROW, Table};
+use crate::rows::{Genesis, Head, MAX_ROW, Table, key};
 
 #[cfg(feature = "embedded")]
 mod restore;
@@ -134,7 +134,7 @@ pub fn write(
                 counts[at] += 1;
             }
             match page.last() {
-                Some((last, _)) if page.len() == PAGE => from = [last.as_slice(), &[0]].concat(),
+                Some((last, _)) if page.len() == PAGE => from = key::after(last),
                 _ => break,
             }
         }
@@ -167,12 +167,10 @@ fn clock(rows: &mut dyn Snapshot) -> Result<u64, StorageError> {
     loop {
         let page = rows.scan(Table::Meta, &from, PAGE)?;
         for (_, row) in page.iter().filter(|(key, _)| key.starts_with(b"head")) {
-            let mut row = Reader::bare(row);
-            let head = Head { sequence: row.u64()?, hash: row.fixed()?, clock: row.u64()? };
-            clock = clock.max(head.clock);
+            clock = clock.max(Head::read(&mut Reader::bare(row))?.clock);
         }
         match page.last() {
-            Some((last, _)) if page.len() == PAGE => from = [last.as_slice(), &[0]].concat(),
+            Some((last, _)) if page.len() == PAGE => from = key::after(last),
             _ => return Ok(clock),
         }
     }

@@ -518,7 +518,7 @@ impl Audit {
     fn head(&mut self, chain: u32, row: Option<&Vec<u8>>) {
         let read = |bytes: &[u8]| {
             let mut from = Reader::bare(bytes);
-            let head = Head { sequence: from.u64()?, hash: from.fixed()?, clock: from.u64()? };
+            let head = Head::read(&mut from)?;
             let signature = Signature(from.fixed()?);
             from.finish()?;
             Ok::<_, LayoutError>((head, signature))

@@ -250,7 +250,7 @@ impl Context {
     fn head(&self, chain: u32, bytes: &[u8]) -> Result<HeadLine, LayoutError> {
         let genesis = self.ledger.as_ref().ok_or(LayoutError::Value { field: "genesis" })?;
         let mut from = Reader::bare(bytes);
-        let head = Head { sequence: from.u64()?, hash: from.fixed()?, clock: from.u64()? };
+        let head = Head::read(&mut from)?;
         let signature = Signature(from.fixed()?);
         from.finish()?;
         let evidence = Proof::new(genesis.key, &head.signed_bytes(&genesis.id()), signature);

@@ -27,6 +27,8 @@ pub mod identity;
 pub mod keyfile;
 pub mod operation;
 #[cfg(feature = "engine")]
+pub mod records;
+#[cfg(feature = "engine")]
 pub mod recovery;
 pub mod rows;
 pub mod statement;

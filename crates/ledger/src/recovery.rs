@@ -5,12 +5,8 @@
 //! nobody, and says of the others when they end. It can be called at any time, any number of times and by many at
 //! once, beside servers at work: a hold whose lease runs is never touched.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use farthing_protocol::layout::Reader;
 use farthing_protocol::rail::PaymentId;
+use farthing_protocol::rounds::rest;
 use farthing_protocol::{Amount, PublicKey, SecretKey};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +14,7 @@ use crate::command::Operate;
 use crate::engine::{Ledger, LedgerError, Moment, Snapshot, StorageError};
 use crate::identity::{AssetCode, LedgerId};
 use crate::operation::{Action, Op};
-use crate::rows::{Payment, Table};
+use crate::rows::{Payment, Table, key};
 use crate::statement::PaymentState;
 
 /// Holds that are looked at before others get their turn.
@@ -112,9 +108,8 @@ impl Doubts {
     /// Looks at some holds from a key on, and says where to go on.
     fn page(&mut self, rows: &mut dyn Snapshot, from: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         let due = rows.scan(Table::Due, from, PAGE)?;
-        for (key, _) in &due {
-            let mut key = Reader::bare(key);
-            let id = key.u64().and_then(|_| key.fixed()).map(PaymentId)?;
+        for (row, _) in &due {
+            let id = key::due_of(row)?;
             let row = rows.get(Table::Payment, &id.0)?;
             let payment = row.map(|row| Payment::decode(&row)).transpose()?;
             let Some(payment) = payment.filter(|payment| payment.state == PaymentState::Held) else {
@@ -236,25 +231,9 @@ impl Ledger {
         let mut from = Some(Vec::new());
         while let Some(key) = from {
             from = doubts.page(rows.as_mut(), &key).map_err(unreadable)?;
-            Turn::default().await;
+            rest().await;
         }
         Ok((doubts, ended))
-    }
-}
-
-/// Lets others have their turn on this thread.
-#[derive(Default)]
-struct Turn(bool);
-
-impl Future for Turn {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.0, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
     }
 }
 

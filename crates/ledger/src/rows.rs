@@ -226,6 +226,11 @@ pub struct Head {
 }
 
 impl Head {
+    /// The head in a row of the meta table; the ledger's signature is left to be read.
+    pub(crate) fn read(row: &mut Reader<'_>) -> Result<Self, LayoutError> {
+        Ok(Self { sequence: row.u64()?, hash: row.fixed()?, clock: row.u64()? })
+    }
+
     /// The bytes that the ledger signs.
     pub fn signed_bytes(&self, ledger: &LedgerId) -> Vec<u8> {
         let out = Writer::new("farthing/head", 1).fixed(&ledger.0).u64(self.sequence).fixed(&self.hash);
@@ -317,6 +322,18 @@ pub(crate) mod key {
 
     pub(crate) fn due(deadline: u64, payment: &PaymentId) -> Vec<u8> {
         Writer::bare().u64(deadline).fixed(&payment.0).finish()
+    }
+
+    /// The payment of an open hold with this key.
+    pub(crate) fn due_of(key: &[u8]) -> Result<PaymentId, super::LayoutError> {
+        let mut from = super::Reader::bare(key);
+        from.u64()?;
+        from.fixed().map(PaymentId)
+    }
+
+    /// The first key behind this one: where the next page of a scan begins.
+    pub(crate) fn after(key: &[u8]) -> Vec<u8> {
+        [key, &[0]].concat()
     }
 }
 

@@ -405,12 +405,8 @@ impl Chain {
         loop {
             let due = overlay.scan_between(Table::Due, &from, &to, SWEEP)?;
             let Some((last, _)) = due.last() else { return Ok(()) };
-            from = [last.as_slice(), &[0]].concat();
-            let ids = due.iter().map(|(row, _)| {
-                let mut row = Reader::bare(row);
-                row.u64().and_then(|_| row.fixed()).map(PaymentId)
-            });
-            let payments = ids.collect::<Result<Vec<_>, _>>()?;
+            from = key::after(last);
+            let payments = due.iter().map(|(row, _)| key::due_of(row)).collect::<Result<Vec<_>, _>>()?;
             if let Ok(Applied { reply, entry: Some((event, postings)) }) =
                 core::apply(context, overlay, &Command::Reclaim(payments))?
             {
@@ -491,10 +487,7 @@ fn answer<S: Storage>(
 fn read_end<S: Storage>(storage: &mut S) -> Result<Head, StorageError> {
     let chain = storage.chain();
     let head = match storage.get(Table::Meta, &key::of_chain(HEAD, chain))? {
-        Some(bytes) => {
-            let mut from = Reader::bare(&bytes);
-            Head { sequence: from.u64()?, hash: from.fixed()?, clock: from.u64()? }
-        }
+        Some(bytes) => Head::read(&mut Reader::bare(&bytes))?,
         None if chain == 0 => return Err(StorageError::failed("the head is missing")),
         None => {
             let genesis = storage.get(Table::Entry, &key::entry(0, 1))?;

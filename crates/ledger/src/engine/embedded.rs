@@ -205,7 +205,7 @@ pub(crate) fn claim(directory: &Path) -> Result<Option<(File, bool)>, OpenError>
 }
 
 /// Takes the directory for this process, until it ends.
-fn lock(directory: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock(directory: &Path) -> Result<File, OpenError> {
     let path = directory.join(LOCK);
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = file.map_err(|e| OpenError::Io(path.clone(), e))?;

@@ -13,7 +13,7 @@ mod embedded;
 mod memory;
 mod overlay;
 #[cfg(feature = "postgres")]
-mod postgres;
+pub(crate) mod postgres;
 mod purge;
 mod stepper;
 mod storage;
@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 #[cfg(feature = "embedded")]
 pub use self::embedded::{EmbeddedStorage, OpenError};
 #[cfg(feature = "embedded")]
-pub(crate) use self::embedded::{KEY, claim};
+pub(crate) use self::embedded::{KEY, claim, lock as lock_directory};
 pub use self::memory::MemoryStorage;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{DEFAULT_SCHEMA, PostgresConfig, PostgresError, PostgresStorage};

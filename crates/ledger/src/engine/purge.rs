@@ -80,7 +80,7 @@ fn walk<S: Storage>(
             break;
         }
         forget(context, overlay, &entry)?;
-        reached = Some([sequence.as_slice(), &[0]].concat());
+        reached = Some(key::after(&sequence));
     }
     if let Some(reached) = reached {
         overlay.put(Table::Meta, row, reached);

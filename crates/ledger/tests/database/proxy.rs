@@ -1,4 +1,5 @@
 //! A line to the server that breaks at the worst moment.
+#![allow(dead_code, unreachable_pub, reason = "each suite uses its part of the fixture")]
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -21,14 +22,17 @@ const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 #[derive(Debug)]
 pub struct Proxy {
     pub port: u16,
-    cut: Arc<Mutex<Option<Cut>>>,
+    cut: Arc<Mutex<Planned>>,
 }
+
+/// Where the line breaks, and what the client says there.
+type Planned = Option<(Cut, Vec<u8>)>;
 
 impl Proxy {
     pub fn to(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let cut = Arc::<Mutex<Option<Cut>>>::default();
+        let cut = Arc::<Mutex<Planned>>::default();
         let planned = cut.clone();
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -44,7 +48,12 @@ impl Proxy {
 
     /// Breaks the line at the next commit.
     pub fn cut(&self, cut: Cut) {
-        *self.cut.lock().unwrap() = Some(cut);
+        self.cut_at(cut, COMMIT);
+    }
+
+    /// Breaks the line at the next statement that `said` is in, which commits by itself.
+    pub fn cut_at(&self, cut: Cut, said: &[u8]) {
+        *self.cut.lock().unwrap() = Some((cut, said.to_vec()));
     }
 
     /// Whether the line has been broken since.
@@ -54,12 +63,12 @@ impl Proxy {
 }
 
 /// What the client says.
-fn forth(mut client: TcpStream, mut server: TcpStream, planned: &Mutex<Option<Cut>>, replies: &Mutex<bool>) {
+fn forth(mut client: TcpStream, mut server: TcpStream, planned: &Mutex<Planned>, replies: &Mutex<bool>) {
     let mut buffer = [0; 65_536];
     while let Ok(read @ 1..) = client.read(&mut buffer) {
         let said = &buffer[..read];
-        let commits = said.windows(COMMIT.len()).any(|window| window == COMMIT);
-        let cut = if commits { planned.lock().unwrap().take() } else { None };
+        let is_there = |(_, at): &mut (Cut, Vec<u8>)| said.windows(at.len()).any(|window| window == at);
+        let cut = planned.lock().unwrap().take_if(is_there).map(|(cut, _)| cut);
         if cut == Some(Cut::AfterCommit) {
             *replies.lock().unwrap() = false;
         }

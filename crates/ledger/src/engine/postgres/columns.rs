@@ -13,7 +13,7 @@ use tokio_postgres::types::{IsNull, ToSql, Type};
 use super::numeric::Numeric;
 use crate::engine::storage::{Row, StorageError};
 use crate::entry::Entry;
-use crate::rows::{Payment, Table, key};
+use crate::rows::{Head, Payment, Table, key};
 
 /// What a table's rows are read with.
 pub(super) struct Shape {
@@ -285,10 +285,7 @@ pub(super) fn of_asset(value: &[u8]) -> Result<(i16, [u8; 32]), StorageError> {
     Ok(asset)
 }
 
-/// The clock in a head: behind its sequence and its hash.
+/// The clock in a head.
 pub(super) fn clock_of_head(value: &[u8]) -> Result<u64, StorageError> {
-    let mut from = Reader::bare(value);
-    from.u64()?;
-    from.fixed::<32>()?;
-    Ok(from.u64()?)
+    Ok(Head::read(&mut Reader::bare(value))?.clock)
 }

@@ -98,6 +98,11 @@ impl PostgresConfig {
         Ok(self)
     }
 
+    /// The same database, in the schema that is named after this one and `what`.
+    pub(crate) fn beside(&self, what: &str) -> Result<Self, PostgresError> {
+        self.clone().with_schema(&format!("{}_{what}", self.schema))
+    }
+
     /// Lets the ledger's clock rule instead of the database's: for tests that set the time.
     #[must_use]
     pub fn with_the_ledgers_clock(mut self) -> Self {

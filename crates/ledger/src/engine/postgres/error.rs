@@ -122,7 +122,7 @@ pub(super) fn sql(error: tokio_postgres::Error) -> StorageError {
 }
 
 /// What the server says, or the driver and what is behind it.
-pub(super) fn text(error: &tokio_postgres::Error) -> String {
+pub(crate) fn text(error: &tokio_postgres::Error) -> String {
     if let Some(said) = error.as_db_error() {
         return format!("{} ({})", said.message(), said.code().code());
     }

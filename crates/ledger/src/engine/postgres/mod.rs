@@ -31,9 +31,12 @@ use farthing_protocol::SecretKey;
 pub use self::config::{DEFAULT_SCHEMA, PostgresConfig};
 pub use self::error::PostgresError;
 
+pub(crate) use self::error::text;
+pub(crate) use self::session::Session;
+
 use self::driver::Driver;
 use self::lock::Batch;
-use self::session::{Session, within};
+use self::session::within;
 use super::storage::{Begun, Row, Snapshot, Storage, StorageError, Wanted, Writes};
 use super::{Ledger, Options};
 use crate::rows::{Table, key};

@@ -7,7 +7,7 @@ use super::driver::Driver;
 use super::error::sql;
 use super::session::{Session, within};
 use crate::engine::storage::{Row, Snapshot, StorageError};
-use crate::rows::Table;
+use crate::rows::{self, Table};
 
 /// Up to `limit` rows from `from` on, before `to` when there is one.
 pub(super) async fn page(
@@ -53,7 +53,7 @@ pub(super) async fn get(
     table: Table,
     key: &[u8],
 ) -> Result<Option<Vec<u8>>, StorageError> {
-    let behind = [key, &[0]].concat();
+    let behind = rows::key::after(key);
     let rows = page(session, table, key, Some(&behind), 1).await?;
     Ok(rows.into_iter().find(|(found, _)| found == key).map(|(_, value)| value))
 }

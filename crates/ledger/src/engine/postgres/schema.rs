@@ -69,7 +69,7 @@ pub(super) async fn migrate(
             change.batch_execute(migration).await.map_err(sql)?;
             let row = "INSERT INTO schema_version (version) VALUES ($1)";
             change.execute(row, &[&number]).await.map_err(sql)?;
-            tracing::info!(schema, version = number, "the ledger's tables were brought up to date");
+            tracing::info!(schema, version = number, "the tables were brought up to date");
         }
     }
     change.commit().await.map_err(sql)?;

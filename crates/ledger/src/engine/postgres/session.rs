@@ -40,12 +40,15 @@ const COMMITTER: &str = "
     SET statement_timeout = '30s';
     SET idle_in_transaction_session_timeout = '30s'";
 
+/// A statement that waited for another one judges by what that one has left.
+const BY_STATEMENT: &str = "SET default_transaction_isolation = 'read committed'";
+
 /// A reader may take its time between two pages.
 const READER: &str = "SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '30min'";
 
 /// A connection to one ledger's schema.
-pub(super) struct Session {
-    pub(super) client: Client,
+pub(crate) struct Session {
+    pub(crate) client: Client,
     /// Statements by their text.
     prepared: Mutex<HashMap<String, Statement>>,
     /// The number of this committer's chain: an advisory lock that ends with the session.
@@ -79,8 +82,21 @@ impl Session {
         Ok(Self { client, prepared: Mutex::default(), chain: 0, name })
     }
 
+    /// Connects to other tables than a ledger's, in a schema of their own, and brings them up to date.
+    pub(crate) async fn of_tables(
+        config: &PostgresConfig,
+        migrations: &[&str],
+    ) -> Result<Self, PostgresError> {
+        let mut client = connect(config).await?;
+        check_server(config, &client).await?;
+        client.batch_execute(&[BY_KEY, COMMITTER, BY_STATEMENT].join(";")).await.map_err(sql)?;
+        let name = lock_name(&config.schema);
+        schema::migrate(&mut client, &config.schema, name, migrations).await?;
+        Ok(Self { client, prepared: Mutex::default(), chain: 0, name })
+    }
+
     /// A statement that was prepared once.
-    pub(super) async fn prepare(&self, text: &str) -> Result<Statement, StorageError> {
+    pub(crate) async fn prepare(&self, text: &str) -> Result<Statement, StorageError> {
         let prepared = || self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         let known = prepared().get(text).cloned();
         if let Some(statement) = known {
