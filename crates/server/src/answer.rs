@@ -7,11 +7,12 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use farthing_protocol::v1::SettlementResponseV1;
 use farthing_protocol::v2::SettlementResponse;
 use farthing_protocol::{Retry, header, problem, reason};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::flow::Permit;
+use crate::flow::{Permit, Terms};
 use crate::headers;
 
 /// What became of one request on a priced route.
@@ -61,6 +62,16 @@ pub enum Situation {
     Disconnected,
     /// The handler will not sell to this payer; the payment is voided.
     Policy,
+    /// The handler answered with an error, and the money had moved before it ran.
+    PaidFailed,
+    /// The handler panicked or broke off, and the money had moved before it ran.
+    PaidBroke,
+    /// The handler took too long, and the money had moved before it ran.
+    PaidTimeout,
+    /// The payer went away, on a route that stops then, and the money had moved before.
+    PaidDisconnected,
+    /// The handler will not sell to this payer, and the money had moved before it ran.
+    PaidPolicy,
     /// As many payments are in flight as this server follows.
     Busy,
     /// This server cannot make the offer that it made at its start.
@@ -177,6 +188,17 @@ impl Situation {
                 let row = Row::new(403, "refused-by-policy", "Not sold to this payer, payment voided", Never);
                 row.reason(r::PAYMENT_VOIDED)
             }
+            Self::PaidFailed => {
+                Row::new(500, "handler-failed", "Request failed, payment settled", Same).of_handler()
+            }
+            Self::PaidBroke => Row::new(500, "handler-failed", "Request failed, payment settled", Same),
+            Self::PaidTimeout => {
+                Row::new(504, "handler-timeout", "Request took too long, payment settled", Same)
+            }
+            Self::PaidDisconnected => Row::new(499, "client-gone", "Client gone, payment settled", Same),
+            Self::PaidPolicy => {
+                Row::new(403, "refused-by-policy", "Not sold to this payer, payment settled", Never)
+            }
             Self::Busy => Row::new(503, "busy", "Too many payments in flight", Same).after(1),
             Self::Internal => Row::new(500, "internal", "Server error", New),
             Self::Paid => Row { retry: None, ..Row::new(200, "paid", "Paid", New).of_handler() },
@@ -215,6 +237,24 @@ impl Refusal {
     }
 }
 
+/// A settlement as its payer is told of it: in the version that it paid in.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    /// `X-PAYMENT-RESPONSE`.
+    V1(SettlementResponseV1),
+    /// `PAYMENT-RESPONSE`.
+    V2(Box<SettlementResponse>),
+}
+
+impl Told {
+    fn put(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::V1(settlement) => put_message(headers, header::X_PAYMENT_RESPONSE, settlement),
+            Self::V2(settlement) => put_message(headers, header::PAYMENT_RESPONSE, settlement),
+        }
+    }
+}
+
 /// The body of an answer: whole, or too long to be held and then `B`, which the shell knows how to send.
 #[derive(Clone, Debug)]
 pub enum Content<B> {
@@ -241,11 +281,7 @@ pub struct Answer<B> {
 
 impl<B> Answer<B> {
     /// A problem, with terms and settlement where there are any.
-    pub(crate) fn problem(
-        refusal: &Refusal,
-        terms: Option<&str>,
-        settlement: Option<&SettlementResponse>,
-    ) -> Self {
+    pub(crate) fn problem(refusal: &Refusal, terms: Option<&Terms>, settlement: Option<&Told>) -> Self {
         let row = refusal.situation.row();
         let status = StatusCode::from_u16(row.status.unwrap_or(500)).unwrap_or_default();
         let retry = refusal.retry.or(row.retry).unwrap_or(Retry::None);
@@ -256,17 +292,22 @@ impl<B> Answer<B> {
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
         headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(terms) = terms {
-            put(&mut headers, header::PAYMENT_REQUIRED, header::encode_text(terms));
+            put(&mut headers, header::PAYMENT_REQUIRED, header::encode_text(&terms.v2));
         }
         if let Some(settlement) = settlement {
-            put_message(&mut headers, header::PAYMENT_RESPONSE, settlement);
+            settlement.put(&mut headers);
         }
         if let Some(seconds) = row.retry_after {
             headers.insert(http::header::RETRY_AFTER, seconds.into());
         }
         headers::vary(&mut headers);
         headers::cross_origin(&mut headers);
-        let content = Content::Whole(problem.to_json_with(terms).into());
+        let mut body = problem.to_json_with(terms.map(|terms| terms.v2.as_str()));
+        if let (Some(old), true) = (terms.and_then(|terms| terms.v1.as_deref()), body.ends_with('}')) {
+            body.pop();
+            [",", old, "}"].into_iter().for_each(|part| body.push_str(part));
+        }
+        let content = Content::Whole(body.into());
         Self { situation: refusal.situation, status, headers, content, only_copy: false }
     }
 
@@ -277,7 +318,8 @@ impl<B> Answer<B> {
             error_reason: Some(reason::SETTLEMENT_PENDING.to_owned()),
             ..SettlementResponse::default()
         };
-        Self::problem(&Refusal::new(Situation::Pending, detail), None, Some(&settlement))
+        let told = Told::V2(Box::new(settlement));
+        Self::problem(&Refusal::new(Situation::Pending, detail), None, Some(&told))
     }
 
     /// What the handler answered, which only the holder of a [`Permit`] may let out.
@@ -287,10 +329,10 @@ impl<B> Answer<B> {
         status: StatusCode,
         mut headers: HeaderMap,
         content: Content<B>,
-        settlement: &SettlementResponse,
+        settlement: &Told,
     ) -> Self {
         headers::of_handler(&mut headers, situation == Situation::Paid);
-        put_message(&mut headers, header::PAYMENT_RESPONSE, settlement);
+        settlement.put(&mut headers);
         Self { situation, status, headers, content, only_copy: false }
     }
 }
@@ -355,6 +397,11 @@ mod tests {
             (S::HandlerTimeout, Some(504), Some("payment_voided"), "handler-timeout", Some(Retry::New)),
             (S::Disconnected, Some(499), Some("payment_voided"), "client-gone", Some(Retry::New)),
             (S::Policy, Some(403), Some("payment_voided"), "refused-by-policy", Some(Retry::None)),
+            (S::PaidFailed, None, None, "handler-failed", Some(Retry::Same)),
+            (S::PaidBroke, Some(500), None, "handler-failed", Some(Retry::Same)),
+            (S::PaidTimeout, Some(504), None, "handler-timeout", Some(Retry::Same)),
+            (S::PaidDisconnected, Some(499), None, "client-gone", Some(Retry::Same)),
+            (S::PaidPolicy, Some(403), None, "refused-by-policy", Some(Retry::None)),
             (S::Busy, Some(503), None, "busy", Some(Retry::Same)),
             (S::Internal, Some(500), None, "internal", Some(Retry::New)),
             (S::Paid, None, None, "paid", None),

@@ -9,7 +9,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-const EXPOSED: [&str; 3] = ["PAYMENT-REQUIRED", "PAYMENT-RESPONSE", "Retry-After"];
+const EXPOSED: [&str; 4] = ["PAYMENT-REQUIRED", "PAYMENT-RESPONSE", "X-PAYMENT-RESPONSE", "Retry-After"];
 const VARIES: [&str; 2] = ["PAYMENT-SIGNATURE", "X-PAYMENT"];
 
 /// Headers that a handler may set and that must not leave the server as they are.
@@ -94,7 +94,8 @@ pub(crate) fn cross_origin(headers: &mut HeaderMap) {
     if headers.contains_key(ACCESS_CONTROL_EXPOSE_HEADERS) {
         merge(headers, &ACCESS_CONTROL_EXPOSE_HEADERS, &EXPOSED);
     } else {
-        let exposed = HeaderValue::from_static("PAYMENT-REQUIRED, PAYMENT-RESPONSE, Retry-After");
+        let exposed = "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, Retry-After";
+        let exposed = HeaderValue::from_static(exposed);
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
     let decided = headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN);
@@ -206,7 +207,7 @@ mod tests {
         assert_eq!(own[VARY], "Accept, payment-signature, X-PAYMENT");
         assert_eq!(
             own[ACCESS_CONTROL_EXPOSE_HEADERS],
-            "X-Own, PAYMENT-REQUIRED, PAYMENT-RESPONSE, Retry-After"
+            "X-Own, PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, Retry-After"
         );
         let mut star = headers(&[("vary", "*")]);
         of_handler(&mut star, true);

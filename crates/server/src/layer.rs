@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use farthing_protocol::v2::Extensions;
 use farthing_protocol::{Binding, Price};
 use tower::Layer;
 
@@ -26,6 +27,7 @@ impl PriceLayer {
             price,
             description: None,
             mime_type: None,
+            extensions: Extensions::new(),
             binding: Binding::Body,
             repeatable: None,
             handler_deadline: Duration::from_secs(60),
@@ -52,6 +54,14 @@ impl PriceLayer {
     #[must_use]
     pub fn mime_type(self, mime_type: impl Into<String>) -> Self {
         self.with(|route| route.mime_type = Some(mime_type.into()))
+    }
+
+    /// An extension of x402 in the terms, such as `bazaar`, by which a facilitator's catalogue lists what is
+    /// sold.
+    #[must_use]
+    pub fn extension(self, name: impl Into<String>, value: &serde_json::Value) -> Self {
+        let raw = serde_json::value::to_raw_value(value);
+        self.with(|route| route.extensions.extend(raw.map(|raw| (name.into(), raw))))
     }
 
     /// Leaves the request's body out of what the payment is bound to (binding kind 2), for uploads that

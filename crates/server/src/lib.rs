@@ -41,6 +41,9 @@
 //! # }
 //! ```
 //!
+//! Where a rail cannot hold money, the payment is [claimed](claims) instead: in a store that all processes
+//! share ([`PaywallBuilder::records`]), before the handler runs; the answer leaves when the money has moved.
+//!
 //! Inside, [`flow`] is the state machine of one request, without I/O; [`desk`] knows the payments in flight
 //! in this process; [`serving`] takes a paid request from its place there to its end; [`answer`] is the one
 //! table from a situation to status, reason, problem and retry advice. The tower service around them only
@@ -51,6 +54,7 @@
 
 pub mod answer;
 mod body;
+pub mod claims;
 pub mod desk;
 pub mod flow;
 mod headers;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use farthing_protocol::rail::{Facilitator, Flow, Offer, OfferError};
+use farthing_protocol::records::Records;
 use farthing_protocol::{Limits, Origin, Price, SecretKey};
 use thiserror::Error;
 
@@ -26,6 +27,7 @@ pub struct PaywallBuilder {
     origin: Origin,
     rails: Vec<Arc<dyn Offer>>,
     facilitator: Option<Arc<dyn Facilitator>>,
+    records: Option<Arc<dyn Records>>,
     receipt_key: Option<SecretKey>,
     limits: Limits,
     owner_id: Option<[u8; 16]>,
@@ -50,9 +52,12 @@ pub enum ConfigError {
         /// The network.
         network: String,
     },
-    /// The rail's money does not move as this server serves.
-    #[error("scheme {scheme} on {network} cannot hold money while a handler runs, which is needed here")]
-    NoHold {
+    /// A rail cannot hold money, and there is nowhere to write down whose payment is whose.
+    #[error(
+        "scheme {scheme} on {network} cannot hold money while a handler runs: the paywall needs `records`, shared \
+         by all of its processes"
+    )]
+    NoRecords {
         /// The scheme.
         scheme: String,
         /// The network.
@@ -96,6 +101,7 @@ impl Paywall {
             origin,
             rails: Vec::new(),
             facilitator: None,
+            records: None,
             receipt_key: None,
             limits: Limits::default(),
             owner_id: None,
@@ -155,6 +161,12 @@ impl PaywallBuilder {
         Self { facilitator: Some(facilitator), ..self }
     }
 
+    /// Where claims on payments are written down, for rails that cannot hold money. All processes that sell
+    /// for the same payee must share it; one that forgets lets a payment be served again.
+    pub fn records(self, records: Arc<dyn Records>) -> Self {
+        Self { records: Some(records), ..self }
+    }
+
     /// The key that signs receipts. Its one job; clients find its public part in every offer.
     pub fn receipt_key(self, key: SecretKey) -> Self {
         Self { receipt_key: Some(key), ..self }
@@ -186,7 +198,8 @@ impl PaywallBuilder {
     /// # Errors
     /// [`ConfigError`] names what is missing or wrong.
     pub fn build(self) -> Result<Paywall, ConfigError> {
-        let Self { origin, rails, facilitator, receipt_key, limits, owner_id, in_flight, clock } = self;
+        let Self { origin, rails, facilitator, records, receipt_key, limits, owner_id, in_flight, clock } =
+            self;
         if rails.is_empty() {
             return Err(ConfigError::NoRail);
         }
@@ -195,8 +208,8 @@ impl PaywallBuilder {
             if rails[..at].iter().any(|other| (other.scheme(), other.network()) == (scheme, network)) {
                 return Err(ConfigError::SameRail { scheme: scheme.into(), network: network.to_string() });
             }
-            if rail.flow() != Flow::Escrow {
-                return Err(ConfigError::NoHold { scheme: scheme.into(), network: network.to_string() });
+            if rail.flow() != Flow::Escrow && records.is_none() {
+                return Err(ConfigError::NoRecords { scheme: scheme.into(), network: network.to_string() });
             }
         }
         let facilitator = facilitator.ok_or(ConfigError::NoFacilitator)?;
@@ -213,7 +226,7 @@ impl PaywallBuilder {
             }
         };
         let seller = Arc::new(Seller { origin, rails, receipt_key, limits, owner_id });
-        Ok(Paywall { shell: Arc::new(Shell::new(seller, facilitator, in_flight, clock)) })
+        Ok(Paywall { shell: Arc::new(Shell::new(seller, facilitator, records, in_flight, clock)) })
     }
 }
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use farthing_protocol::digest::BodyHash;
 use farthing_protocol::header::{PAYMENT_SIGNATURE, X_PAYMENT};
 use farthing_protocol::rail::{BoxFuture, Facilitator, Outcome};
+use farthing_protocol::records::Records;
 use farthing_protocol::v2::FacilitatorRequest;
 use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response, StatusCode};
@@ -21,8 +22,9 @@ use tracing::Instrument as _;
 
 use crate::answer::{Answer, Content, Situation};
 use crate::body;
+use crate::claims::Claims;
 use crate::desk::Desk;
-use crate::flow::{HandlerAnswer, Kept, Later, PaidBy, Route, Seller};
+use crate::flow::{Claiming, HandlerAnswer, Kept, Later, PaidBy, Reply, Route, Seller};
 use crate::paywall::Clock;
 use crate::serving::{Process, Serving, Visit};
 use crate::till::Till;
@@ -35,6 +37,8 @@ const BODY_DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct Shell {
     seller: Arc<Seller>,
     facilitator: Arc<dyn Facilitator>,
+    /// For the rails that cannot hold money.
+    claims: Option<Claims>,
     desk: Mutex<Desk<Kept<Body>>>,
     till: Till,
     clock: Clock,
@@ -44,10 +48,13 @@ impl Shell {
     pub(crate) fn new(
         seller: Arc<Seller>,
         facilitator: Arc<dyn Facilitator>,
+        records: Option<Arc<dyn Records>>,
         in_flight: usize,
         clock: Clock,
     ) -> Self {
-        Self { seller, facilitator, desk: Mutex::new(Desk::new(in_flight)), till: Till::default(), clock }
+        let claims = records.map(|records| Claims::new(records, facilitator.clone(), clock.clone()));
+        let desk = Mutex::new(Desk::new(in_flight));
+        Self { seller, facilitator, claims, desk, till: Till::default(), clock }
     }
 
     pub(crate) fn seller(&self) -> &Arc<Seller> {
@@ -72,6 +79,13 @@ impl Process for Shell {
 
     async fn settle_later(&self, later: &Arc<Later>) -> Outcome {
         self.till.settle(self, later).await
+    }
+
+    async fn claim(&self, claiming: &Claiming) -> Reply {
+        match &self.claims {
+            Some(claims) => claims.ask(claiming).await,
+            None => Reply::unknown("this paywall keeps no claims"),
+        }
     }
 
     fn pause(&self, length: Duration) -> impl Future<Output = ()> + Send {
@@ -144,7 +158,8 @@ fn options<B>(request: &Request<B>) -> Response<Body> {
 }
 
 fn respond(answer: Answer<Body>, is_head: bool) -> Response<Body> {
-    let passed_on = matches!(answer.situation, Situation::Paid | Situation::HandlerFailed);
+    let passed_on =
+        matches!(answer.situation, Situation::Paid | Situation::HandlerFailed | Situation::PaidFailed);
     let body = match answer.content {
         _ if is_head && !passed_on => Body::empty(),
         Content::Whole(body) => Body::from(body),

@@ -19,7 +19,7 @@ use futures_util::future::{Either, select};
 
 use crate::answer::Answer;
 use crate::desk::{Desk, Entry, Gone};
-use crate::flow::{Action, HandlerAnswer, HandlerEnd, Held, Kept, Later, PaidBy, Question};
+use crate::flow::{Action, Claiming, HandlerAnswer, HandlerEnd, Held, Kept, Later, PaidBy, Question, Reply};
 
 /// Pauses between two attempts at a settlement whose outcome is unknown.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -42,6 +42,12 @@ pub trait Process: Send + Sync + 'static {
     /// Signs for a later settlement, and asks the facilitator. A process may do so for many at once.
     fn settle_later(&self, later: &Arc<Later>) -> impl Future<Output = Outcome> + Send {
         settle_alone(self, later)
+    }
+
+    /// Asks the [claims](crate::claims) about a payment whose money nobody holds. A process without them knows
+    /// nothing.
+    fn claim(&self, _claiming: &Claiming) -> impl Future<Output = Reply> + Send {
+        std::future::ready(Reply::unknown("this process keeps no claims"))
     }
 
     /// Waits.
@@ -113,9 +119,9 @@ impl<P: Process> Serving<P> {
         loop {
             action = match action {
                 Action::Settle(settling) => {
-                    let outcome = ask(process.as_ref(), settling.question()).await;
-                    tracing::debug!(?settling, outcome = name(&outcome), "settlement");
-                    settling.outcome(outcome, process.now())
+                    let reply = ask(process.as_ref(), settling.question()).await;
+                    tracing::debug!(?settling, outcome = name(&reply), "settlement");
+                    settling.outcome(reply, process.now())
                 }
                 Action::Run(held) => {
                     tracing::debug!("held");
@@ -151,10 +157,11 @@ impl<P: Process> Serving<P> {
     }
 }
 
-async fn ask<P: Process>(process: &P, question: &Question) -> Outcome {
+async fn ask<P: Process>(process: &P, question: &Question) -> Reply {
     match question {
-        Question::First(request) => process.settle(request).await,
-        Question::Later(later) => process.settle_later(later).await,
+        Question::First(request) => process.settle(request).await.into(),
+        Question::Later(later) => process.settle_later(later).await.into(),
+        Question::Claim(claiming) => process.claim(claiming).await,
     }
 }
 
@@ -173,9 +180,9 @@ pub(crate) async fn settle_alone<P: Process + ?Sized>(process: &P, later: &Later
     }
 }
 
-/// Runs the handler, unless the client has gone before it starts.
+/// Runs the handler, unless the client has gone before it starts and nothing is paid yet.
 async fn run<P: Process>(process: &P, held: &Held, visit: &mut impl Visit<P::Body>) -> HandlerEnd<P::Body> {
-    if visit.is_gone() {
+    if visit.is_gone() && !held.is_paid() {
         return HandlerEnd::Disconnected;
     }
     let handled = AssertUnwindSafe(visit.handle(held.paid_by())).catch_unwind();
@@ -219,8 +226,8 @@ async fn repeat<P: Process>(process: &Arc<P>, id: PaymentId) {
         };
         let mut action = Action::Settle(settling);
         while let Action::Settle(settling) = action {
-            let outcome = ask(process.as_ref(), settling.question()).await;
-            action = settling.outcome(outcome, process.now());
+            let reply = ask(process.as_ref(), settling.question()).await;
+            action = settling.outcome(reply, process.now());
         }
         match action {
             Action::AnswerAndSettle { settling, .. } => seat.keep(Kept::Settling(settling)),
@@ -260,10 +267,11 @@ fn lock<K>(desk: &Mutex<Desk<K>>) -> MutexGuard<'_, Desk<K>> {
     desk.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn name(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Settled(_) => "settled",
-        Outcome::NotSettled(_) => "not settled",
-        Outcome::Unknown(_) => "unknown",
+fn name(reply: &Reply) -> &'static str {
+    match reply {
+        Reply::Outcome(Outcome::Settled(_)) => "settled",
+        Reply::Outcome(Outcome::NotSettled(_)) => "not settled",
+        Reply::Outcome(Outcome::Unknown(_)) => "unknown",
+        Reply::Standing(_) => "claimed",
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use farthing_protocol::rail::{Offer, PaymentId, Presented};
+use farthing_protocol::rail::{Flow, Offer, PaymentId, Presented};
+use farthing_protocol::v1::SettlementResponseV1;
 use farthing_protocol::v2::{
     self, FacilitatorRequest, PaymentPayload, PaymentRequirements, SettlementResponse,
 };
@@ -10,7 +11,7 @@ use farthing_protocol::{Amount, Network, reason, receipt};
 use serde_json::json;
 
 use super::{Asked, Route};
-use crate::answer::{Answer, Refusal, Situation};
+use crate::answer::{Answer, Refusal, Situation, Told};
 
 /// Who pays for a request. A handler finds it in the request's extensions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,45 +26,85 @@ pub struct PaidBy {
     pub network: Network,
 }
 
+/// The version of x402 that a payment came in, and that its payer is answered in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    V1,
+    V2,
+}
+
 /// A payment that is signed for this request.
-pub(super) struct Claim {
+pub(super) struct Tender {
     pub(super) route: Arc<Route>,
     pub(super) asked: Asked,
     pub(super) rail: Arc<dyn Offer>,
     pub(super) payment: PaymentPayload,
     pub(super) presented: Presented,
+    /// SHA-256 of what only its payer knows: the signed part with the signature, and where the network shows
+    /// that to everybody, all that came with it.
+    pub(super) proof: [u8; 32],
+    pub(super) version: Version,
 }
 
-/// A claim that fits this route's own offer.
+/// A tender that fits this route's own offer.
 #[derive(Debug)]
 pub(super) struct Case {
-    pub(super) claim: Claim,
+    pub(super) tender: Tender,
     pub(super) offer: Arc<PaymentRequirements>,
+    /// Why the payment would not be taken now. Where nobody holds money it may have been, earlier.
+    pub(super) objection: Option<Objection>,
+}
+
+/// An x402 reason, and the same for people.
+#[derive(Clone, Debug)]
+pub(crate) struct Objection {
+    pub(crate) reason: String,
+    pub(crate) message: String,
 }
 
 // Without the payment: what it is signed with is nobody's to read.
-impl std::fmt::Debug for Claim {
+impl std::fmt::Debug for Tender {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Claim")
+        f.debug_struct("Tender")
             .field("id", &self.presented.id)
             .field("asked", &self.asked)
             .finish_non_exhaustive()
     }
 }
 
-impl Claim {
+/// Whether a rail holds money while a handler runs.
+pub(super) fn holds(rail: &dyn Offer) -> bool {
+    rail.flow() == Flow::Escrow
+}
+
+impl Tender {
+    /// Whether its money is held while the handler runs; otherwise it is [claimed](crate::claims).
+    pub(super) fn holds(&self) -> bool {
+        holds(self.rail.as_ref())
+    }
+
     /// The answer to a situation in which nothing is delivered.
     pub(super) fn refuse<B>(&self, refusal: &Refusal, now: u64) -> Answer<B> {
         let settlement = refusal.x402_reason().map(|reason| self.not_settled(reason, &refusal.detail));
         tracing::debug!(payment = %self.presented.id, situation = ?refusal.situation, detail = %refusal.detail,
             "payment not accepted");
-        refuse(&self.route, &self.asked, refusal, settlement.as_ref(), now)
+        let told = settlement.map(|settlement| self.told(settlement));
+        refuse(&self.route, &self.asked, refusal, told.as_ref(), now)
     }
 
-    /// `PAYMENT-RESPONSE` of a payment that was not captured. Voided and pending ones are named.
+    /// A settlement, in the version that its payer speaks.
+    pub(super) fn told(&self, settlement: SettlementResponse) -> Told {
+        match self.version {
+            Version::V1 => Told::V1(SettlementResponseV1::of(&settlement)),
+            Version::V2 => Told::V2(Box::new(settlement)),
+        }
+    }
+
+    /// `PAYMENT-RESPONSE` of a payment that was not captured. Voided and pending ones are named, where the
+    /// payment's name is that of the settlement.
     pub(super) fn not_settled(&self, reason: &str, message: &str) -> SettlementResponse {
         let mut settlement = SettlementResponse::refused(self.rail.network(), reason, message);
-        if matches!(reason, reason::SETTLEMENT_PENDING | reason::PAYMENT_VOIDED) {
+        if matches!(reason, reason::SETTLEMENT_PENDING | reason::PAYMENT_VOIDED) && self.holds() {
             settlement.transaction = self.presented.id.to_string();
         }
         if reason == reason::PAYMENT_VOIDED {
@@ -81,7 +122,8 @@ impl Claim {
         amount: Amount,
         state: &str,
     ) -> SettlementResponse {
-        let mut extra = facilitator.map(|said| said.extra).unwrap_or_default();
+        let said = facilitator.unwrap_or_default();
+        let (mut extra, transaction) = (said.extra, said.transaction);
         for internal in ["answer", "epoch", "leaseUntil", "takeover"] {
             extra.remove(internal);
         }
@@ -89,12 +131,17 @@ impl Claim {
         SettlementResponse {
             success: true,
             payer: Some(self.presented.payer.clone()),
-            transaction: self.presented.id.to_string(),
+            transaction: if self.holds() { self.presented.id.to_string() } else { transaction },
             network: self.rail.network().to_string(),
             amount: Some(amount),
             extra,
             ..SettlementResponse::default()
         }
+    }
+
+    /// What a payment is called once its money was taken.
+    pub(super) fn taken(&self) -> &'static str {
+        if self.holds() { "captured" } else { "settled" }
     }
 
     /// Whether the payer asks for a receipt.
@@ -115,7 +162,7 @@ impl Claim {
 impl Case {
     /// What the facilitator is asked. The wish for a receipt goes with it as it came.
     pub(super) fn request(&self, mut payment: PaymentPayload) -> FacilitatorRequest {
-        if let Some(wish) = self.claim.payment.extensions.get(receipt::EXTENSION) {
+        if let Some(wish) = self.tender.payment.extensions.get(receipt::EXTENSION) {
             payment.extensions.entry(receipt::EXTENSION.to_owned()).or_insert_with(|| wish.clone());
         }
         FacilitatorRequest {
@@ -125,10 +172,34 @@ impl Case {
         }
     }
 
+    /// The most that may be taken: never more than is offered, whatever its payer allows.
+    pub(super) fn max_amount(&self) -> Amount {
+        self.tender.presented.max_amount.min(self.offer.amount)
+    }
+
+    /// Whether the money moves before the handler runs.
+    pub(super) fn is_upfront(&self) -> bool {
+        match self.tender.rail.flow() {
+            Flow::Escrow => false,
+            Flow::Upfront => true,
+            Flow::Authorization => {
+                self.offer.extra.get("paymentFlow").and_then(|flow| flow.as_str()) == Some("upfront")
+            }
+        }
+    }
+
     /// Whether a facilitator's word is about this payment; otherwise nothing is known.
     pub(super) fn recognises(&self, settlement: &SettlementResponse) -> bool {
-        let of_payer = settlement.payer.as_ref().is_none_or(|payer| *payer == self.claim.presented.payer);
-        settlement.success && settlement.network == self.claim.rail.network().as_str() && of_payer
+        settlement.success
+            && settlement.network == self.tender.rail.network().as_str()
+            && settlement.payer.as_ref().is_none_or(|payer| self.is_payer(payer))
+    }
+
+    /// Whether a facilitator names the payer. Networks that show payments to everybody spell addresses in
+    /// more than one way.
+    pub(super) fn is_payer(&self, payer: &str) -> bool {
+        let presented = &self.tender.presented.payer;
+        presented == payer || !self.tender.holds() && presented.eq_ignore_ascii_case(payer)
     }
 }
 
@@ -137,7 +208,7 @@ pub(super) fn refuse<B>(
     route: &Route,
     asked: &Asked,
     refusal: &Refusal,
-    settlement: Option<&SettlementResponse>,
+    settlement: Option<&Told>,
     now: u64,
 ) -> Answer<B> {
     if !refusal.situation.row().terms {

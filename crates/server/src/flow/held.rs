@@ -9,11 +9,13 @@ use farthing_protocol::v2::SettlementResponse;
 use farthing_protocol::{Amount, digest, reason};
 use http::{HeaderMap, Method, StatusCode};
 
-use super::case::{Case, Claim};
+use super::case::{Case, Tender};
+use super::claiming::Claiming;
 use super::later::Later;
 use super::settling::{Question, Settling, Step};
 use super::{Action, Durability, OnDisconnect, PaidBy};
 use crate::answer::{Answer, Content, Refusal, Situation};
+use crate::claims::ANSWER_BYTES;
 use crate::stored::{self, StoredAnswer};
 
 /// Permission to let a handler's answer out. Only a hold, a capture and a void give one; nobody else can:
@@ -29,6 +31,8 @@ pub struct Permit(());
 pub struct Held {
     pub(super) case: Arc<Case>,
     hold: Hold,
+    /// The settlement, when the money moved before the handler runs.
+    paid: Option<Box<SettlementResponse>>,
 }
 
 /// The facilitator's word that the payment was captured.
@@ -86,27 +90,37 @@ pub(super) enum Ending<B> {
 }
 
 impl Held {
-    pub(super) fn new(case: Arc<Case>, hold: Hold) -> Self {
-        Self { case, hold }
+    pub(super) fn new(case: Arc<Case>, hold: Hold, paid: Option<Box<SettlementResponse>>) -> Self {
+        Self { case, hold, paid }
     }
 
     /// Who pays, for the handler.
     #[must_use]
     pub fn paid_by(&self) -> PaidBy {
-        self.case.claim.paid_by()
+        self.case.tender.paid_by()
+    }
+
+    /// Whether the money moved already: then the handler owes its answer to whoever presents the payment.
+    #[must_use]
+    pub fn is_paid(&self) -> bool {
+        self.paid.is_some()
     }
 
     /// Whether the handler stops when the client goes away.
     #[must_use]
     pub fn stops_on_disconnect(&self) -> bool {
-        self.case.claim.route.on_disconnect == OnDisconnect::Cancel
+        self.case.tender.route.on_disconnect == OnDisconnect::Cancel
     }
 
     /// How long the handler may take: never beyond the moment after which it cannot be paid any more.
     #[must_use]
     pub fn handler_deadline(&self, now: u64) -> std::time::Duration {
-        let left = self.case.claim.presented.capture_deadline.saturating_sub(now);
-        self.case.claim.route.handler_deadline.min(std::time::Duration::from_secs(left))
+        let tender = &self.case.tender;
+        if self.is_paid() {
+            return tender.route.handler_deadline;
+        }
+        let left = tender.presented.capture_deadline.saturating_sub(now);
+        tender.route.handler_deadline.min(std::time::Duration::from_secs(left))
     }
 
     /// The handler ended, or was never started.
@@ -114,32 +128,45 @@ impl Held {
         let answer = match end {
             HandlerEnd::Answered(answer) => answer,
             HandlerEnd::Broke(why) => {
-                tracing::error!(payment = %self.case.claim.presented.id, %why, "handler broke off");
-                let detail = "the request could not be served; nothing was charged";
-                return self.void(Ending::Problem(Refusal::new(Situation::HandlerBroke, detail)));
+                tracing::error!(payment = %self.case.tender.presented.id, %why, "handler broke off");
+                return self.fail(Situation::HandlerBroke, "the request could not be served");
             }
             HandlerEnd::TimedOut => {
-                let detail = "the request took too long to serve; nothing was charged";
-                return self.void(Ending::Problem(Refusal::new(Situation::HandlerTimeout, detail)));
+                return self.fail(Situation::HandlerTimeout, "the request took too long to serve");
             }
-            HandlerEnd::Disconnected => {
-                let detail = "the client went away; nothing was charged";
-                return self.void(Ending::Problem(Refusal::new(Situation::Disconnected, detail)));
-            }
+            HandlerEnd::Disconnected => return self.fail(Situation::Disconnected, "the client went away"),
         };
         if let Some(why) = answer.refused {
-            return self.void(Ending::Problem(Refusal::new(Situation::Policy, why)));
+            let situation = if self.is_paid() { Situation::PaidPolicy } else { Situation::Policy };
+            return self.void(Ending::Problem(Refusal::new(situation, why)));
         }
         if answer.status.as_u16() >= 400 {
             return self.void(Ending::Handler(answer.status, answer.headers, answer.content));
         }
-        let held = self.case.claim.presented.max_amount;
+        let held = self.case.max_amount();
         let amount = answer.captured.unwrap_or(held);
-        if amount > held || (self.case.offer.scheme == "exact" && amount != held) {
+        let is_fixed = self.is_paid() || self.case.offer.scheme == "exact";
+        if amount > held || (is_fixed && amount != held) {
             let why = format!("the handler asks for {amount}, which is not allowed where {held} is held");
             return self.ended(HandlerEnd::Broke(why), now);
         }
         self.capture(answer, amount, now)
+    }
+
+    /// The handler did not deliver.
+    fn fail<B>(self, unpaid: Situation, why: &str) -> Action<B> {
+        let refusal = match (&self.paid, unpaid) {
+            (None, _) => Refusal::new(unpaid, format!("{why}; nothing was charged")),
+            (Some(_), unpaid) => {
+                let situation = match unpaid {
+                    Situation::HandlerTimeout => Situation::PaidTimeout,
+                    Situation::Disconnected => Situation::PaidDisconnected,
+                    _ => Situation::PaidBroke,
+                };
+                Refusal::new(situation, format!("{why}; it is paid for: present the same payment again"))
+            }
+        };
+        self.void(Ending::Problem(refusal))
     }
 
     fn capture<B>(self, answer: HandlerAnswer<B>, amount: Amount, now: u64) -> Action<B> {
@@ -148,14 +175,21 @@ impl Held {
             Content::Whole(body) => Some(stored::encode(status, &headers, body, amount, now)),
             Content::Long(_) => None,
         };
-        let kept = kept.filter(|bytes| bytes.len() <= self.case.claim.route.seller.limits.answer_bytes);
+        let limit = self.case.tender.route.seller.limits.answer_bytes;
+        let limit = if self.case.tender.holds() { limit } else { limit.min(ANSWER_BYTES) };
+        let kept = kept.filter(|bytes| bytes.len() <= limit);
         let mut prepared =
             Prepared { status, headers, content, amount, issued_at: now, stored: kept.is_some() };
         let question = self.later(Operation::Capture { amount, answer: kept });
-        if self.case.claim.route.durability == Durability::Relaxed {
+        // What nobody holds may never settle: its answer waits.
+        let is_safe = self.is_paid() || self.case.tender.holds();
+        if is_safe && self.case.tender.route.durability == Durability::Relaxed {
             prepared.stored = true;
-            let settlement = self.case.claim.settled(None, amount, "held");
-            let answer = release(Permit(()), &self.case.claim, prepared, settlement);
+            let settlement = match &self.paid {
+                Some(paid) => self.case.tender.settled(Some((**paid).clone()), amount, "settled"),
+                None => self.case.tender.settled(None, amount, "held"),
+            };
+            let answer = release(Permit(()), &self.case.tender, prepared, settlement);
             let step = Step::Capture { held: self, amount, prepared: None };
             let settling = Box::new(Settling { question, step });
             return Action::AnswerAndSettle { answer, settling, at_once: true };
@@ -164,34 +198,46 @@ impl Held {
         Action::Settle(Box::new(Settling { question, step }))
     }
 
-    /// Gives the money back; `ending` is said when that is done.
+    /// Gives the money back, unless it moved already; `ending` is said when that is done.
     pub(super) fn void<B>(self, ending: Ending<B>) -> Action<B> {
         let question = self.later(Operation::Void);
         Action::Settle(Box::new(Settling { question, step: Step::Void { held: self, ending } }))
     }
 
     fn later(&self, operation: Operation) -> Question {
-        Question::Later(Arc::new(Later::new(self.case.clone(), self.hold.epoch, operation)))
+        let (case, epoch) = (self.case.clone(), self.hold.epoch);
+        if case.tender.holds() {
+            return Question::Later(Arc::new(Later::new(case, epoch, operation)));
+        }
+        Question::Claim(Arc::new(Claiming::later(case, epoch, operation)))
+    }
+
+    /// The answer of a handler that did not deliver what was paid for already.
+    pub(super) fn owed<B>(&self, ending: Ending<B>) -> Answer<B> {
+        let tender = &self.case.tender;
+        let paid = self.paid.as_deref().cloned();
+        let mut settlement = tender.settled(paid, self.case.max_amount(), "settled");
+        match ending {
+            Ending::Handler(status, headers, content) => {
+                settlement.extra.insert("retry".into(), farthing_protocol::Retry::Same.to_string().into());
+                let told = tender.told(settlement);
+                Answer::of_handler(Permit(()), Situation::PaidFailed, status, headers, content, &told)
+            }
+            Ending::Problem(refusal) => Answer::problem(&refusal, None, Some(&tender.told(settlement))),
+        }
     }
 
     /// The answer after a void, or after an attempt of which nobody knows the outcome.
     pub(super) fn voided<B>(&self, ending: Ending<B>, done: bool, now: u64) -> Answer<B> {
-        let claim = &self.case.claim;
+        let tender = &self.case.tender;
         let reason = if done { reason::PAYMENT_VOIDED } else { reason::SETTLEMENT_PENDING };
         match ending {
             Ending::Handler(status, headers, content) => {
                 let message = if done { "nothing was charged" } else { "the void is not confirmed yet" };
-                let settlement = claim.not_settled(reason, message);
-                Answer::of_handler(
-                    Permit(()),
-                    Situation::HandlerFailed,
-                    status,
-                    headers,
-                    content,
-                    &settlement,
-                )
+                let told = tender.told(tender.not_settled(reason, message));
+                Answer::of_handler(Permit(()), Situation::HandlerFailed, status, headers, content, &told)
             }
-            Ending::Problem(refusal) if done => claim.refuse(&refusal, now),
+            Ending::Problem(refusal) if done => tender.refuse(&refusal, now),
             Ending::Problem(refusal) => {
                 let row = refusal.situation.row();
                 let retry = row.retry.map(|retry| match retry {
@@ -200,12 +246,12 @@ impl Held {
                 });
                 // Terms would invite a second payment while the first is not proven void.
                 let situation = match refusal.situation {
-                    Situation::Ended | Situation::TakenOver => Situation::Pending,
+                    Situation::Ended | Situation::TakenOver | Situation::Refused => Situation::Pending,
                     other => other,
                 };
                 let detail = "nothing was delivered, and the void of the payment is not confirmed yet";
                 let refusal = Refusal { situation, retry, detail: detail.into(), ..refusal };
-                claim.refuse(&refusal.because(reason), now)
+                tender.refuse(&refusal.because(reason), now)
             }
         }
     }
@@ -219,62 +265,70 @@ impl Captured {
     }
 
     /// Lets the paid answer out.
-    pub(super) fn release<B>(self, claim: &Claim, prepared: Prepared<B>) -> Answer<B> {
-        let settlement = claim.settled(Some(self.settlement), prepared.amount, "captured");
-        release(Permit(()), claim, prepared, settlement)
+    pub(super) fn release<B>(self, tender: &Tender, prepared: Prepared<B>) -> Answer<B> {
+        let settlement = tender.settled(Some(self.settlement), prepared.amount, tender.taken());
+        release(Permit(()), tender, prepared, settlement)
     }
 
     /// Gives the stored answer again.
-    pub(super) fn replay<B>(self, claim: &Claim, answer: StoredAnswer) -> Answer<B> {
+    pub(super) fn replay<B>(self, tender: &Tender, answer: StoredAnswer) -> Answer<B> {
         let StoredAnswer { status, headers, body, amount, issued_at } = answer;
         let content = Content::Whole(body);
-        self.release(claim, Prepared { status, headers, content, amount, issued_at, stored: true })
+        self.release(tender, Prepared { status, headers, content, amount, issued_at, stored: true })
     }
 
     /// Says that it was paid for, and that the answer is gone.
-    pub(super) fn not_kept<B>(self, claim: &Claim) -> Answer<B> {
-        let amount = self.settlement.amount.unwrap_or(claim.presented.max_amount);
-        let settlement = claim.settled(Some(self.settlement), amount, "captured");
-        let detail = "this payment was captured and its answer delivered once; it was too long to be kept";
-        Answer::problem(&Refusal::new(Situation::AnswerNotKept, detail), None, Some(&settlement))
+    pub(super) fn not_kept<B>(self, tender: &Tender) -> Answer<B> {
+        let amount = self.settlement.amount.unwrap_or(tender.presented.max_amount);
+        let settlement = tender.settled(Some(self.settlement), amount, tender.taken());
+        let detail = match tender.holds() {
+            true => "this payment was captured and its answer delivered once; it was too long to be kept",
+            false => {
+                "this payment was settled, and its answer is not kept: it was too long, or the server that \
+                      was to give it went silent and the request is not one to run twice"
+            }
+        };
+        let refusal = Refusal::new(Situation::AnswerNotKept, detail);
+        Answer::problem(&refusal, None, Some(&tender.told(settlement)))
     }
 }
 
 fn release<B>(
     permit: Permit,
-    claim: &Claim,
+    tender: &Tender,
     prepared: Prepared<B>,
     mut settlement: SettlementResponse,
 ) -> Answer<B> {
     let Prepared { status, headers, content, amount, issued_at, stored } = prepared;
-    if let (true, Content::Whole(body)) = (claim.wants_receipt(), &content) {
-        let receipt = receipt(claim, status, body, amount, issued_at);
+    if let (true, Content::Whole(body)) = (tender.wants_receipt(), &content) {
+        let receipt = receipt(tender, status, body, amount, issued_at);
         if let Ok(receipt) = serde_json::value::to_raw_value(&receipt) {
             settlement.extensions.insert(EXTENSION.to_owned(), receipt);
         }
     }
-    let mut answer = Answer::of_handler(permit, Situation::Paid, status, headers, content, &settlement);
+    let told = tender.told(settlement);
+    let mut answer = Answer::of_handler(permit, Situation::Paid, status, headers, content, &told);
     answer.only_copy = !stored;
-    tracing::debug!(payment = %claim.presented.id, %amount, status = status.as_u16(), "paid");
+    tracing::debug!(payment = %tender.presented.id, %amount, status = status.as_u16(), "paid");
     answer
 }
 
 fn receipt(
-    claim: &Claim,
+    tender: &Tender,
     status: StatusCode,
     body: &Bytes,
     amount: Amount,
     issued_at: u64,
 ) -> farthing_protocol::receipt::SignedReceipt {
     // An answer to HEAD is sent without its body.
-    let body: &[u8] = if claim.asked.method == Method::HEAD { b"" } else { body };
+    let body: &[u8] = if tender.asked.method == Method::HEAD { b"" } else { body };
     let receipt = Receipt {
-        payment: claim.presented.id,
-        digest: claim.asked.digest,
+        payment: tender.presented.id,
+        digest: tender.asked.digest,
         status: status.as_u16(),
         body: digest::sha256(body),
         amount,
         issued_at,
     };
-    receipt.sign(&claim.route.seller.receipt_key)
+    receipt.sign(&tender.route.seller.receipt_key)
 }

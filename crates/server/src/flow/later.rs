@@ -5,7 +5,7 @@ use std::sync::Arc;
 use farthing_protocol::rail::{Capture, Operation, Outcome, PaymentFault, PaymentId};
 use farthing_protocol::v2::{FacilitatorRequest, SettlementResponse};
 
-use super::case::{Case, Claim};
+use super::case::{Case, Tender};
 
 /// What an operation takes of a message besides its answer, at most, in bytes.
 const OPERATION_BYTES: usize = 512;
@@ -26,7 +26,7 @@ impl Later {
     /// The payment.
     #[must_use]
     pub fn id(&self) -> PaymentId {
-        self.case.claim.presented.id
+        self.case.tender.presented.id
     }
 
     /// Bytes that it takes of a message, about.
@@ -41,7 +41,7 @@ impl Later {
     /// Whether one signature may cover this and `other`.
     #[must_use]
     pub fn goes_with(&self, other: &Self) -> bool {
-        let (one, two) = (&self.case.claim, &other.case.claim);
+        let (one, two) = (&self.case.tender, &other.case.tender);
         let captures = |later: &Self| matches!(later.operation, Operation::Capture { .. });
         captures(self)
             && captures(other)
@@ -54,7 +54,7 @@ impl Later {
     /// # Errors
     /// When the rail cannot write it.
     pub fn alone(&self) -> Result<FacilitatorRequest, PaymentFault> {
-        let Claim { rail, payment, presented, .. } = &self.case.claim;
+        let Tender { rail, payment, presented, .. } = &self.case.tender;
         let payment = rail.operate(payment, presented, self.epoch, &self.operation)?;
         Ok(self.case.request(payment))
     }
@@ -65,14 +65,14 @@ impl Later {
         let [first, _, ..] = all else { return None };
         let captures = all.iter().map(|later| match &later.operation {
             Operation::Capture { amount, answer } => {
-                let Claim { payment, presented, .. } = &later.case.claim;
+                let Tender { payment, presented, .. } = &later.case.tender;
                 let answer = answer.as_deref();
                 Some(Capture { payment, presented, epoch: later.epoch, amount: *amount, answer })
             }
             _ => None,
         });
         let captures: Vec<_> = captures.collect::<Option<_>>()?;
-        let payment = first.case.claim.rail.capture_together(&captures)?.ok()?;
+        let payment = first.case.tender.rail.capture_together(&captures)?.ok()?;
         Some(first.case.request(payment))
     }
 
@@ -81,6 +81,6 @@ impl Later {
     pub fn outcomes(all: &[Arc<Self>], settlement: SettlementResponse) -> Vec<Outcome> {
         let Some(first) = all.first() else { return Vec::new() };
         let payments: Vec<_> = all.iter().map(|later| later.id()).collect();
-        first.case.claim.rail.captured_together(&payments, settlement)
+        first.case.tender.rail.captured_together(&payments, settlement)
     }
 }

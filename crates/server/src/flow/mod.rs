@@ -16,6 +16,7 @@
 //! to be held in memory; the flow never looks at it.
 
 mod case;
+mod claiming;
 mod held;
 mod later;
 mod notice;
@@ -23,13 +24,18 @@ mod open;
 mod route;
 mod settling;
 
+pub(crate) use case::Objection;
 pub use case::PaidBy;
+pub(crate) use claiming::{Bearer, Step};
+pub use claiming::{Claiming, Reply};
 pub use held::{HandlerAnswer, HandlerEnd, Held, Permit};
 pub use later::Later;
 pub use notice::Notices;
+pub(crate) use open::REMEMBERED;
 pub use open::{BodyFault, Entering, Opened};
+pub(crate) use route::Terms;
 pub use route::{Asked, Durability, OnDisconnect, Route, Seller};
-pub use settling::{Kept, Question, Settling};
+pub use settling::{Kept, Question, Settling, Standing};
 
 use crate::answer::Answer;
 

@@ -20,6 +20,7 @@ struct Notice {
     seller: Arc<Seller>,
     price: Price,
     binding: Binding,
+    is_safe: bool,
     max_timeout_seconds: u64,
     /// One for each rail: the text before and behind the request's digest.
     offers: Vec<(String, String)>,
@@ -42,7 +43,7 @@ impl Route {
     pub(super) fn write_offers(&self, asked: &Asked, now: u64, out: &mut String) -> Result<(), OfferError> {
         let digest = asked.digest.to_string();
         let lock = || self.notices.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = lock().clone().filter(|notice| notice.is_of(self, now));
+        let last = lock().clone().filter(|notice| notice.is_of(self, asked, now));
         let notice = match last {
             Some(notice) => notice,
             None => {
@@ -78,17 +79,19 @@ impl Route {
         }
         let Self { seller, price, binding, max_timeout_seconds, .. } = self;
         let (seller, price) = (seller.clone(), price.clone());
-        let (binding, max_timeout_seconds) = (*binding, *max_timeout_seconds);
-        Ok((Notice { now, seller, price, binding, max_timeout_seconds, offers }, lasts))
+        let (binding, is_safe) = (*binding, asked.method.is_safe());
+        let max_timeout_seconds = *max_timeout_seconds;
+        Ok((Notice { now, seller, price, binding, is_safe, max_timeout_seconds, offers }, lasts))
     }
 }
 
 impl Notice {
-    fn is_of(&self, route: &Route, now: u64) -> bool {
+    fn is_of(&self, route: &Route, asked: &Asked, now: u64) -> bool {
         self.now == now
             && Arc::ptr_eq(&self.seller, &route.seller)
             && self.price == route.price
             && self.binding == route.binding
+            && self.is_safe == asked.method.is_safe()
             && self.max_timeout_seconds == route.max_timeout_seconds
     }
 }

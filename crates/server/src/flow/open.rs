@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use farthing_protocol::digest::{BodyHash, request_digest};
 use farthing_protocol::rail::{Offer, PaymentFault, PaymentId, Presented};
+use farthing_protocol::v1::{self, PaymentPayloadV1};
 use farthing_protocol::v2::{PaymentPayload, PaymentRequirements};
-use farthing_protocol::{Binding, WireError, digest, header};
+use farthing_protocol::{Binding, Verbatim, WireError, digest, header};
 use http::{HeaderMap, HeaderValue, Method};
 
-use super::case::{Case, Claim, refuse};
+use super::case::{Case, Objection, Tender, Version, holds, refuse};
 use super::{Action, Asked, Kept, Route, Settling};
 use crate::answer::{Answer, Refusal, Situation};
 use crate::desk::Entry;
@@ -22,20 +23,42 @@ pub struct Opened {
     brought: Brought,
 }
 
+/// Seconds after its last moment on the network that a payment without a hold is remembered.
+pub(crate) const REMEMBERED: u64 = 600;
+
 /// What a request brought to pay with.
 enum Brought {
     Nothing,
-    /// A payment for a scheme and network that are not offered here.
-    Foreign,
-    Payment(Box<(Arc<dyn Offer>, PaymentPayload, Presented)>),
+    /// A payment for a scheme and network that are not offered here; which member says so.
+    Foreign(&'static str),
+    Payment(Box<Payment>),
+    /// A payment of version 1, which is complete only with this server's own offer.
+    Old(Box<Old>),
+}
+
+/// A payment as its rail reads it.
+struct Payment {
+    rail: Arc<dyn Offer>,
+    payment: PaymentPayload,
+    presented: Presented,
+    proof: [u8; 32],
+    version: Version,
+}
+
+/// A payment of version 1, as it came.
+struct Old {
+    rail: Arc<dyn Offer>,
+    payment: PaymentPayloadV1,
+    proof: [u8; 32],
 }
 
 impl std::fmt::Debug for Brought {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Nothing => f.write_str("Nothing"),
-            Self::Foreign => f.write_str("Foreign"),
-            Self::Payment(payment) => f.debug_tuple("Payment").field(&payment.2.id).finish(),
+            Self::Foreign(_) => f.write_str("Foreign"),
+            Self::Payment(payment) => f.debug_tuple("Payment").field(&payment.presented.id).finish(),
+            Self::Old(old) => f.debug_tuple("Old").field(&old.payment).finish(),
         }
     }
 }
@@ -77,29 +100,51 @@ impl Route {
             return Err(Refusal::new(Situation::SeveralPayments, detail).field(header::PAYMENT_SIGNATURE));
         }
         if headers.contains_key(header::X_PAYMENT) {
-            let detail = "this server takes payments of x402 version 2 only, in the header PAYMENT-SIGNATURE";
-            return Err(Refusal::new(Situation::UnsupportedVersion, detail).field(header::X_PAYMENT));
+            return self.read_v1(value);
         }
-        let payment = self.decode(value)?;
+        let payment = header::decode_payment(value.as_bytes(), &self.seller.limits);
+        let payment =
+            payment.map_err(|error| undecoded("PAYMENT-SIGNATURE", header::PAYMENT_SIGNATURE, &error))?;
         let accepted = (&payment.accepted.scheme, &payment.accepted.network);
         let fits =
             |rail: &&Arc<dyn Offer>| (rail.scheme(), rail.network()) == (accepted.0.as_str(), accepted.1);
-        let Some(rail) = self.seller.rails.iter().find(fits) else { return Ok(Brought::Foreign) };
+        let Some(rail) = self.seller.rails.iter().find(fits) else {
+            return Ok(Brought::Foreign("accepted.network"));
+        };
         let presented = rail.read(&payment).map_err(malformed)?;
-        Ok(Brought::Payment(Box::new((rail.clone(), payment, presented))))
+        let proof = match holds(rail.as_ref()) {
+            true => digest::sha256(payment.payload.get().as_bytes()),
+            false => digest::sha256(value.as_bytes()),
+        };
+        let (rail, version) = (rail.clone(), Version::V2);
+        Ok(Brought::Payment(Box::new(Payment { rail, payment, presented, proof, version })))
     }
 
-    fn decode(&self, value: &HeaderValue) -> Result<PaymentPayload, Refusal> {
-        header::decode_payment(value.as_bytes(), &self.seller.limits).map_err(|error| {
-            let situation = match error {
-                WireError::TooLarge { .. } => Situation::PaymentTooLarge,
-                WireError::Combined => Situation::SeveralPayments,
-                _ => Situation::Malformed,
-            };
-            let field = error.field().unwrap_or(header::PAYMENT_SIGNATURE).to_owned();
-            Refusal::new(situation, format!("header PAYMENT-SIGNATURE: {error}")).field(field)
-        })
+    fn read_v1(&self, value: &HeaderValue) -> Result<Brought, Refusal> {
+        let mut old = self.seller.rails.iter().filter(|rail| rail.speaks_v1()).peekable();
+        if old.peek().is_none() {
+            let detail = "this server takes payments of x402 version 2 only, in the header PAYMENT-SIGNATURE";
+            return Err(Refusal::new(Situation::UnsupportedVersion, detail).field(header::X_PAYMENT));
+        }
+        let payment = header::decode_payment_v1(value.as_bytes(), &self.seller.limits)
+            .map_err(|error| undecoded("X-PAYMENT", header::X_PAYMENT, &error))?;
+        let network = v1::network_of(&payment.network);
+        let fits = |rail: &&Arc<dyn Offer>| {
+            rail.scheme() == payment.scheme && Some(rail.network()) == network.as_ref()
+        };
+        let Some(rail) = old.find(fits).cloned() else { return Ok(Brought::Foreign("network")) };
+        Ok(Brought::Old(Box::new(Old { rail, payment, proof: digest::sha256(value.as_bytes()) })))
     }
+}
+
+fn undecoded(name: &str, field: &str, error: &WireError) -> Refusal {
+    let situation = match error {
+        WireError::TooLarge { .. } => Situation::PaymentTooLarge,
+        WireError::Combined => Situation::SeveralPayments,
+        _ => Situation::Malformed,
+    };
+    let field = error.field().unwrap_or(field).to_owned();
+    Refusal::new(situation, format!("header {name}: {error}")).field(field)
 }
 
 /// A payment that a rail cannot read.
@@ -140,58 +185,81 @@ impl Opened {
         let Self { route, method, target, brought } = self;
         let digest = request_digest(method.as_str(), &route.seller.origin, &target, body);
         let asked = Asked { method, target, digest };
-        let (rail, payment, presented) = match brought {
+        let say = |refusal: Refusal| Action::Answer(refuse(&route, &asked, &refusal, None, now));
+        let payment = match brought {
             Brought::Nothing => {
-                let refusal = Refusal::new(Situation::Unpaid, "this resource is paid for per request");
-                return Action::Answer(refuse(&route, &asked, &refusal, None, now));
+                return say(Refusal::new(Situation::Unpaid, "this resource is paid for per request"));
             }
-            Brought::Foreign => {
-                let detail = "`accepted` names a scheme and network that are not offered here";
-                let refusal = Refusal::new(Situation::NoMatch, detail).field("accepted.network");
-                return Action::Answer(refuse(&route, &asked, &refusal, None, now));
+            Brought::Foreign(field) => {
+                let detail = "the payment names a scheme and network that are not offered here";
+                return say(Refusal::new(Situation::NoMatch, detail).field(field));
             }
             Brought::Payment(payment) => *payment,
+            Brought::Old(old) => match old.complete(&route, &asked, now) {
+                Ok(payment) => payment,
+                Err(refusal) => return say(refusal),
+            },
         };
-        let claim = Claim { route, asked, rail, payment, presented };
+        let Payment { rail, payment, presented, proof, version } = payment;
+        let tender = Tender { route, asked, rail, payment, presented, proof, version };
         // Before anything else, and before `accepted` is compared: whoever presents a payment for another
         // request learns that, and is not told to pay anew for this one.
-        if claim.presented.digest.is_some_and(|digest| digest != claim.asked.digest) {
+        if tender.presented.digest.is_some_and(|digest| digest != tender.asked.digest) {
             let detail = "the payment is signed for another method, URL or body than this request has";
-            return Action::Answer(claim.refuse(&Refusal::new(Situation::OtherRequest, detail), now));
+            return Action::Answer(tender.refuse(&Refusal::new(Situation::OtherRequest, detail), now));
         }
-        Action::Enter(Box::new(Entering { claim }))
+        Action::Enter(Box::new(Entering { tender }))
+    }
+}
+
+impl Old {
+    /// With this route's own offer in the place of the one that its payer accepted.
+    fn complete(self, route: &Route, asked: &Asked, now: u64) -> Result<Payment, Refusal> {
+        let internal = |error: &dyn std::fmt::Display| {
+            tracing::error!(%error, "the offer made at the start can no longer be made");
+            Refusal::new(Situation::Internal, "no offer can be made")
+        };
+        let offer = route.offer(self.rail.as_ref(), asked, now).map_err(|error| internal(&error))?;
+        let payment = self.payment.accepting(Verbatim::write(offer).map_err(|error| internal(&error))?);
+        let presented = self.rail.read(&payment).map_err(malformed)?;
+        Ok(Payment { rail: self.rail, payment, presented, proof: self.proof, version: Version::V1 })
     }
 }
 
 /// A payment for this request, about to be looked up among those in flight.
 #[derive(Debug)]
 pub struct Entering {
-    claim: Claim,
+    tender: Tender,
 }
 
 impl Entering {
     /// The payment.
     #[must_use]
     pub fn id(&self) -> PaymentId {
-        self.claim.presented.id
+        self.tender.presented.id
     }
 
-    /// SHA-256 of its signed part with the signature, as it came.
+    /// SHA-256 of its signed part with the signature, as it came; or of all that came, where its network
+    /// shows the signature to everybody.
     #[must_use]
     pub fn proof(&self) -> [u8; 32] {
-        digest::sha256(self.claim.payment.payload.get().as_bytes())
+        self.tender.proof
     }
 
-    /// Unix seconds after which nothing of it can settle.
+    /// Unix seconds after which nothing of it can settle, and nobody remembers it.
     #[must_use]
     pub fn until(&self) -> u64 {
-        self.claim.presented.capture_deadline
+        let Presented { capture_deadline, valid_before, .. } = self.tender.presented;
+        match self.tender.holds() {
+            true => capture_deadline,
+            false => capture_deadline.max(valid_before.saturating_add(REMEMBERED)),
+        }
     }
 
     /// What the desk said.
     pub fn entered<B>(self, entry: Entry<Kept<B>>, now: u64) -> Action<B> {
         let say =
-            |situation, detail| Action::Answer(self.claim.refuse(&Refusal::new(situation, detail), now));
+            |situation, detail| Action::Answer(self.tender.refuse(&Refusal::new(situation, detail), now));
         match entry {
             Entry::Running => {
                 say(Situation::InProgress, "the request that this payment pays for is still running")
@@ -199,17 +267,19 @@ impl Entering {
             Entry::Full => say(Situation::Busy, "this server follows as many payments as it can"),
             Entry::Kept(Kept::Answer(answer)) => Action::Answer(*answer),
             Entry::Kept(Kept::Settling(settling)) => Action::Settle(settling),
-            Entry::Fresh => match self.claim.judge(now) {
-                Ok(offer) => Settling::authorize(Case { claim: self.claim, offer: Arc::new(offer) }, now),
-                Err(refusal) => Action::Answer(self.claim.refuse(&refusal, now)),
+            Entry::Fresh => match self.tender.judge(now) {
+                Ok((offer, objection)) => {
+                    Settling::authorize(Case { tender: self.tender, offer: Arc::new(offer), objection }, now)
+                }
+                Err(refusal) => Action::Answer(self.tender.refuse(&refusal, now)),
             },
         }
     }
 }
 
-impl Claim {
-    /// This route's own offer, when the payment is one for it.
-    fn judge(&self, now: u64) -> Result<PaymentRequirements, Refusal> {
+impl Tender {
+    /// This route's own offer, when the payment is one for it, and what speaks against taking it now.
+    fn judge(&self, now: u64) -> Result<(PaymentRequirements, Option<Objection>), Refusal> {
         let offer = self.route.offer(self.rail.as_ref(), &self.asked, now).map_err(|error| {
             tracing::error!(%error, "the offer made at the start can no longer be made");
             Refusal::new(Situation::Internal, "no offer can be made")
@@ -218,8 +288,14 @@ impl Claim {
             let detail = format!("`accepted.{member}` is not what this route offers");
             return Err(Refusal::new(Situation::NoMatch, detail).field(format!("accepted.{member}")));
         }
-        self.rail.agrees(&self.payment, &offer, now).map_err(malformed)?;
-        Ok(offer)
+        match self.rail.agrees(&self.payment, &offer, now) {
+            Ok(()) => Ok((offer, None)),
+            // Its time may be over, and its money under way: the claims know.
+            Err(PaymentFault::Refused { reason, message }) if !self.holds() => {
+                Ok((offer, Some(Objection { reason, message })))
+            }
+            Err(fault) => Err(malformed(fault)),
+        }
     }
 }
 

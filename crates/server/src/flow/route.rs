@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farthing_protocol::rail::{Ask, Offer, OfferError, Owner};
-use farthing_protocol::v2::{PaymentRequirements, ResourceInfo};
+use farthing_protocol::v1::PaymentRequirementsV1;
+use farthing_protocol::v2::{Extensions, PaymentRequirements, ResourceInfo};
 use farthing_protocol::{Binding, Limits, Origin, Price, RequestDigest, SecretKey};
 use http::Method;
 
@@ -60,6 +61,8 @@ pub struct Route {
     pub description: Option<String>,
     /// Media type of the paid answer, in the terms.
     pub mime_type: Option<String>,
+    /// Extensions of x402 in the terms.
+    pub extensions: Extensions,
     /// How much of a request its payment is bound to.
     pub binding: Binding,
     /// Whether the handler may run again after another process went silent in the middle of it; `None`:
@@ -75,6 +78,16 @@ pub struct Route {
     pub durability: Durability,
     /// The offers that were written last; empty to begin with.
     pub notices: Notices,
+}
+
+/// The terms for one request, as JSON. Nothing is remembered of them.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    /// A [`PaymentRequired`](farthing_protocol::v2::PaymentRequired).
+    pub(crate) v2: String,
+    /// The members of a [`PaymentRequiredV1`](farthing_protocol::v1::PaymentRequiredV1), without braces,
+    /// where version 1 is spoken.
+    pub(crate) v1: Option<String>,
 }
 
 /// What is asked for: a request as far as a payment is bound to it.
@@ -120,27 +133,50 @@ impl Route {
         Ok(offer)
     }
 
-    /// The terms for one request, as the JSON of a [`PaymentRequired`](farthing_protocol::v2::PaymentRequired). Nothing is
-    /// remembered of them.
-    pub(super) fn terms(&self, asked: &Asked, now: u64, error: &str) -> Result<String, OfferError> {
+    /// The terms for one request.
+    pub(super) fn terms(&self, asked: &Asked, now: u64, error: &str) -> Result<Terms, OfferError> {
         let resource = ResourceInfo {
             url: format!("{}{}", self.seller.origin, asked.target),
             description: self.description.clone(),
             mime_type: self.mime_type.clone(),
             ..ResourceInfo::default()
         };
-        let json = |value: Result<String, serde_json::Error>| {
-            value.map_err(|error| OfferError::Field { field: "resource".into(), why: error.to_string() })
-        };
-        let (error, resource) =
-            (json(serde_json::to_string(error))?, json(serde_json::to_string(&resource))?);
-        let mut terms = String::with_capacity(2048);
-        terms.push_str("{\"x402Version\":2,\"error\":");
-        [&error, ",\"resource\":", &resource, ",\"accepts\":["]
+        let error = json(&error)?;
+        let mut v2 = String::with_capacity(2048);
+        v2.push_str("{\"x402Version\":2,\"error\":");
+        [&error, ",\"resource\":", &json(&resource)?, ",\"accepts\":["]
             .into_iter()
-            .for_each(|part| terms.push_str(part));
-        self.write_offers(asked, now, &mut terms)?;
-        terms.push_str("]}");
-        Ok(terms)
+            .for_each(|part| v2.push_str(part));
+        self.write_offers(asked, now, &mut v2)?;
+        v2.push(']');
+        if !self.extensions.is_empty() {
+            [",\"extensions\":", &json(&self.extensions)?].into_iter().for_each(|part| v2.push_str(part));
+        }
+        v2.push('}');
+        Ok(Terms { v2, v1: self.terms_v1(asked, now, &error, &resource)? })
     }
+
+    fn terms_v1(
+        &self,
+        asked: &Asked,
+        now: u64,
+        error: &str,
+        resource: &ResourceInfo,
+    ) -> Result<Option<String>, OfferError> {
+        let mut accepts = Vec::new();
+        for rail in self.seller.rails.iter().filter(|rail| rail.speaks_v1()) {
+            let offer = self.offer(rail.as_ref(), asked, now)?;
+            accepts.extend(PaymentRequirementsV1::of(&offer, resource));
+        }
+        if accepts.is_empty() {
+            return Ok(None);
+        }
+        let accepts = json(&accepts)?;
+        Ok(Some(format!("\"x402Version\":1,\"error\":{error},\"accepts\":{accepts}")))
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<String, OfferError> {
+    serde_json::to_string(value)
+        .map_err(|error| OfferError::Field { field: "resource".into(), why: error.to_string() })
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use farthing_protocol::rail::{Authorized, Outcome};
+use farthing_protocol::rail::{Authorized, Hold, Outcome, UnknownOutcome};
 use farthing_protocol::v2::{FacilitatorRequest, SettlementResponse};
 use farthing_protocol::{Amount, reason};
 
 use super::Action;
 use super::case::Case;
+use super::claiming::{Claiming, Reply};
 use super::held::{Captured, Ending, Held, Prepared};
 use super::later::Later;
 use super::open::malformed;
@@ -27,6 +28,31 @@ pub enum Question {
     First(Arc<FacilitatorRequest>),
     /// A later one, which is not signed yet: several may be signed for together.
     Later(Arc<Later>),
+    /// Any of a payment whose money nobody holds: the [claims](crate::claims) answer it.
+    Claim(Arc<Claiming>),
+}
+
+/// How a payment stands when it is presented.
+#[derive(Debug)]
+pub enum Standing {
+    /// Nobody else may run the handler.
+    Held {
+        /// As whose.
+        hold: Hold,
+        /// The settlement, when the money moved already.
+        paid: Option<SettlementResponse>,
+    },
+    /// Somebody else may be running the handler.
+    InProgress,
+    /// It was taken, and this answer was stored with it.
+    Captured {
+        /// What became of the money.
+        settlement: SettlementResponse,
+        /// `None` when it was not kept.
+        answer: Option<Vec<u8>>,
+    },
+    /// Nothing was taken, and nothing will be.
+    Ended,
 }
 
 pub(super) enum Step<B> {
@@ -61,13 +87,18 @@ impl<B> std::fmt::Debug for Settling<B> {
 impl<B> Settling<B> {
     /// The first settlement of a payment that fits.
     pub(super) fn authorize(case: Case, now: u64) -> Action<B> {
-        let owner = case.claim.route.owner();
-        match case.claim.rail.authorize(&case.claim.payment, &owner) {
+        if !case.tender.holds() {
+            let case = Arc::new(case);
+            let question = Question::Claim(Arc::new(Claiming::first(case.clone())));
+            return Action::Settle(Box::new(Self { question, step: Step::Authorize(case) }));
+        }
+        let owner = case.tender.route.owner();
+        match case.tender.rail.authorize(&case.tender.payment, &owner) {
             Ok(payment) => {
                 let question = Question::First(Arc::new(case.request(payment)));
                 Action::Settle(Box::new(Self { question, step: Step::Authorize(Arc::new(case)) }))
             }
-            Err(fault) => Action::Answer(case.claim.refuse(&malformed(fault), now)),
+            Err(fault) => Action::Answer(case.tender.refuse(&malformed(fault), now)),
         }
     }
 
@@ -78,8 +109,15 @@ impl<B> Settling<B> {
     }
 
     /// What became of it.
-    pub fn outcome(self, outcome: Outcome, now: u64) -> Action<B> {
+    pub fn outcome(self, reply: impl Into<Reply>, now: u64) -> Action<B> {
         let Self { question, step } = self;
+        let outcome = match (reply.into(), &step) {
+            (Reply::Standing(standing), Step::Authorize(case)) => return stands(case.clone(), standing, now),
+            (Reply::Standing(_), _) => {
+                Outcome::Unknown(UnknownOutcome("another question was answered".into()))
+            }
+            (Reply::Outcome(outcome), _) => outcome,
+        };
         match step {
             Step::Authorize(case) => authorized(case, outcome, now),
             Step::Capture { held, amount, prepared } => {
@@ -97,18 +135,28 @@ fn authorized<B>(case: Arc<Case>, outcome: Outcome, now: u64) -> Action<B> {
         Outcome::NotSettled(said) => return refused(&case, &said, now),
         Outcome::Unknown(unknown) => return pending(&case, &unknown.to_string(), now),
     };
-    let standing = match case.claim.rail.authorized(&settlement) {
-        Ok(standing) => standing,
+    let standing = match case.tender.rail.authorized(&settlement) {
+        Ok(Authorized::Held(hold)) => Standing::Held { hold, paid: None },
+        Ok(Authorized::InProgress { .. }) => Standing::InProgress,
+        Ok(Authorized::Captured { answer }) => Standing::Captured { settlement, answer },
+        Ok(Authorized::Ended) => Standing::Ended,
         Err(unknown) => return pending(&case, &unknown.to_string(), now),
     };
-    let claim = &case.claim;
+    stands(case, standing, now)
+}
+
+fn stands<B>(case: Arc<Case>, standing: Standing, now: u64) -> Action<B> {
+    let tender = &case.tender;
     match standing {
-        Authorized::Held(hold) => {
+        Standing::Held { hold, paid: Some(paid) } => {
+            Action::Run(Box::new(Held::new(case, hold, Some(Box::new(paid)))))
+        }
+        Standing::Held { hold, paid: None } => {
             // A repeated authorize by the process that took over is answered as its own hold.
             let takeover = hold.takeover || hold.epoch > 1;
-            let may_repeat = claim.route.is_repeatable(&claim.asked.method);
-            let over = now >= claim.presented.capture_deadline;
-            let held = Held::new(case, hold);
+            let may_repeat = tender.route.is_repeatable(&tender.asked.method);
+            let over = now >= tender.presented.capture_deadline;
+            let held = Held::new(case, hold, None);
             if over {
                 let refusal = Refusal::new(Situation::Ended, "the payment's capture deadline has passed");
                 return held.void(Ending::Problem(refusal));
@@ -120,8 +168,8 @@ fn authorized<B>(case: Arc<Case>, outcome: Outcome, now: u64) -> Action<B> {
             }
             Action::Run(Box::new(held))
         }
-        Authorized::InProgress { .. } => Action::Answer(in_progress(&case, now)),
-        Authorized::Captured { answer } => {
+        Standing::InProgress => Action::Answer(in_progress(&case, now)),
+        Standing::Captured { settlement, answer } => {
             let Some(captured) = Captured::read(&case, settlement, None) else {
                 return pending(&case, "the facilitator speaks of another payment", now);
             };
@@ -133,13 +181,13 @@ fn authorized<B>(case: Arc<Case>, outcome: Outcome, now: u64) -> Action<B> {
                 }
             });
             Action::Answer(match answer {
-                Some(answer) => captured.replay(claim, answer),
-                None => captured.not_kept(claim),
+                Some(answer) => captured.replay(tender, answer),
+                None => captured.not_kept(tender),
             })
         }
-        Authorized::Ended => {
+        Standing::Ended => {
             let refusal = Refusal::new(Situation::Ended, "the payment was given back; sign a new one");
-            Action::Answer(claim.refuse(&refusal, now))
+            Action::Answer(tender.refuse(&refusal, now))
         }
     }
 }
@@ -156,7 +204,7 @@ fn captured<B>(
         Outcome::Settled(settlement) => match Captured::read(&held.case, settlement, Some(amount)) {
             Some(captured) => {
                 return match prepared {
-                    Some(prepared) => Action::Answer(captured.release(&held.case.claim, prepared)),
+                    Some(prepared) => Action::Answer(captured.release(&held.case.tender, prepared)),
                     // The answer has left, and the ledger has it for whoever presents the payment again.
                     None => Action::Answer(in_progress(&held.case, now)),
                 };
@@ -164,24 +212,31 @@ fn captured<B>(
             None => "the facilitator speaks of another payment or amount".to_owned(),
         },
         Outcome::NotSettled(said) if reason_of(&said) != reason::SETTLEMENT_PENDING => {
-            tracing::warn!(payment = %held.case.claim.presented.id, reason = reason_of(&said), "not captured");
+            tracing::warn!(payment = %held.case.tender.presented.id, reason = reason_of(&said), "not captured");
             if matches!(reason_of(&said), reason::STALE_OWNER | reason::PAYMENT_IN_PROGRESS) {
                 return Action::Answer(in_progress(&held.case, now));
             }
             // Whatever the reason, the hold must not outlive its handler: presented again, it would run once more.
-            let refusal = Refusal::new(Situation::Ended, "the payment can no longer be captured");
+            let refusal = match held.case.tender.holds() {
+                true => Refusal::new(Situation::Ended, "the payment can no longer be captured"),
+                false => refusal(&said),
+            };
             return held.void(Ending::Problem(refusal));
         }
         Outcome::NotSettled(_) => "the facilitator does not know yet".to_owned(),
         Outcome::Unknown(unknown) => unknown.to_string(),
     };
-    tracing::warn!(payment = %held.case.claim.presented.id, %why, "capture not confirmed");
-    let answer = held.case.claim.refuse(&unknown(), now);
+    tracing::warn!(payment = %held.case.tender.presented.id, %why, "capture not confirmed");
+    let answer = held.case.tender.refuse(&unknown(), now);
     let settling = Box::new(Settling { question, step: Step::Capture { held, amount, prepared } });
     Action::AnswerAndSettle { answer, settling, at_once: false }
 }
 
 fn voided<B>(question: Question, held: Held, ending: Ending<B>, outcome: Outcome, now: u64) -> Action<B> {
+    if held.is_paid() {
+        // Whether or not the claim was given free: whoever presents the payment again gets it.
+        return Action::Answer(held.owed(ending));
+    }
     match outcome {
         Outcome::Settled(settlement) if held.case.recognises(&settlement) => {
             Action::Answer(held.voided(ending, true, now))
@@ -189,12 +244,12 @@ fn voided<B>(question: Question, held: Held, ending: Ending<B>, outcome: Outcome
         Outcome::NotSettled(said) if reason_of(&said) != reason::SETTLEMENT_PENDING => {
             let over = matches!(reason_of(&said), reason::PAYMENT_VOIDED | reason::CAPTURE_EXPIRED);
             if !over {
-                tracing::warn!(payment = %held.case.claim.presented.id, reason = reason_of(&said), "not voided");
+                tracing::warn!(payment = %held.case.tender.presented.id, reason = reason_of(&said), "not voided");
             }
             Action::Answer(held.voided(ending, over, now))
         }
         _ => {
-            tracing::warn!(payment = %held.case.claim.presented.id, "void not confirmed");
+            tracing::warn!(payment = %held.case.tender.presented.id, "void not confirmed");
             let answer = held.voided(ending, false, now);
             // What the handler answered has left. Whoever presents the payment again is told to sign anew.
             let refusal = Refusal::new(Situation::Ended, "the payment was given back; sign a new one");
@@ -210,15 +265,23 @@ fn voided<B>(question: Question, held: Held, ending: Ending<B>, outcome: Outcome
 
 /// A refusal of the first settlement.
 fn refused<B>(case: &Case, said: &SettlementResponse, now: u64) -> Action<B> {
+    let refusal = refusal(said);
+    match refusal.situation {
+        Situation::Pending => pending(case, &refusal.detail, now),
+        _ => Action::Answer(case.tender.refuse(&refusal, now)),
+    }
+}
+
+fn refusal(said: &SettlementResponse) -> Refusal {
     let message = said.error_message.clone().unwrap_or_else(|| "the payment was refused".to_owned());
-    let refusal = match reason_of(said) {
-        reason::SETTLEMENT_PENDING => return pending(case, &message, now),
+    match reason_of(said) {
+        reason::SETTLEMENT_PENDING => Refusal::new(Situation::Pending, message),
         reason::PAYMENT_CONFLICT => Refusal::new(Situation::Conflict, message),
         reason::PAYMENT_IN_PROGRESS => Refusal::new(Situation::InProgress, message),
         reason::PAYMENT_VOIDED => Refusal::new(Situation::Ended, message),
+        reason::BOUND_TO_OTHER_REQUEST => Refusal::new(Situation::OtherRequest, message),
         reason => Refusal::new(Situation::Refused, message).because(reason),
-    };
-    Action::Answer(case.claim.refuse(&refusal, now))
+    }
 }
 
 fn reason_of(said: &SettlementResponse) -> &str {
@@ -226,8 +289,8 @@ fn reason_of(said: &SettlementResponse) -> &str {
 }
 
 fn pending<B>(case: &Case, why: &str, now: u64) -> Action<B> {
-    tracing::warn!(payment = %case.claim.presented.id, why, "authorization not confirmed");
-    Action::Answer(case.claim.refuse(&unknown(), now))
+    tracing::warn!(payment = %case.tender.presented.id, why, "authorization not confirmed");
+    Action::Answer(case.tender.refuse(&unknown(), now))
 }
 
 fn unknown() -> Refusal {
@@ -239,5 +302,5 @@ fn unknown() -> Refusal {
 
 fn in_progress<B>(case: &Case, now: u64) -> Answer<B> {
     let detail = "the request that this payment pays for is still running";
-    case.claim.refuse(&Refusal::new(Situation::InProgress, detail), now)
+    case.tender.refuse(&Refusal::new(Situation::InProgress, detail), now)
 }

@@ -41,6 +41,7 @@ impl Machine {
             price: "$0.001".parse().unwrap(),
             description: None,
             mime_type: None,
+            extensions: Default::default(),
             binding: Binding::Body,
             repeatable: None,
             handler_deadline: Duration::from_secs(60),
@@ -86,6 +87,7 @@ impl Machine {
         let outcome = match settling.question() {
             Question::First(request) => self.ledger.apply(request),
             Question::Later(later) => self.ledger.apply(&later.alone().unwrap()),
+            Question::Claim(_) => panic!("this rail holds money"),
         };
         settling.outcome(outcome, NOW)
     }

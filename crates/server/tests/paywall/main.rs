@@ -5,11 +5,16 @@
 
 mod answers;
 mod binding;
+mod chain;
+mod claims;
+mod crashes;
 mod disconnects;
 mod machine;
 mod outcomes;
 mod scripted;
 mod shopping;
 mod together;
+mod upfront;
+mod version1;
 mod web;
 mod wire;

@@ -136,7 +136,7 @@ async fn t43_a_page_of_another_origin_can_read_every_answer() {
         assert_eq!(got.status, status);
         assert_eq!(
             got.headers["access-control-expose-headers"],
-            "PAYMENT-REQUIRED, PAYMENT-RESPONSE, Retry-After"
+            "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, Retry-After"
         );
         assert_eq!(got.headers["access-control-allow-origin"], "*");
     }

@@ -312,6 +312,10 @@ impl Purse {
                 Action::Done(end) => return *end,
                 Action::Send => self.exchange(host, &flow, None).await,
                 Action::SendPaid { header } => self.exchange(host, &flow, Some(&header)).await,
+                Action::LookUp => {
+                    let asked = flow.look_up().ok_or(ClientError::OutOfTurn)?;
+                    Event::LookedUp(asked.await)
+                }
                 Action::Wait(pause) => {
                     host.sleep(pause).await;
                     Event::Waited
@@ -404,8 +408,9 @@ impl Purse {
 }
 
 pub(crate) fn pay_with(headers: &mut HeaderMap, payment: Option<&PaymentHeader>) {
-    if let Some(value) = payment.and_then(|payment| HeaderValue::from_str(payment.expose()).ok()) {
-        headers.insert("payment-signature", value);
+    let Some(payment) = payment else { return };
+    if let Ok(value) = HeaderValue::from_str(payment.expose()) {
+        headers.insert(payment.name(), value);
     }
 }
 

@@ -124,6 +124,7 @@ fn routes(
         price: "0.01 XTS".parse().expect("a price"),
         description: None,
         mime_type: None,
+        extensions: Default::default(),
         binding: Binding::Body,
         repeatable: None,
         handler_deadline: Duration::from_secs(12),
