@@ -138,16 +138,16 @@ impl Budget {
         let mut resolved = BTreeMap::new();
         for budget in budgets {
             let on = |rail: &&Arc<dyn Pay>| budget.network.as_ref().is_none_or(|name| rail.network() == name);
-            let mut known = rails
-                .iter()
-                .filter(on)
-                .filter_map(|rail| rail.scale(&budget.asset).map(|scale| (rail.network().clone(), scale)));
-            let asset = budget.asset.clone();
-            let Some((network, scale)) = known.next() else {
-                return Err(ConfigError::UnknownAsset { asset });
+            let mut known = rails.iter().filter(on).filter_map(|rail| {
+                let asset = rail.asset(&budget.asset)?;
+                let scale = rail.scale(&asset)?;
+                Some((AssetId { network: rail.network().clone(), asset }, scale))
+            });
+            let Some((asset, scale)) = known.next() else {
+                return Err(ConfigError::UnknownAsset { asset: budget.asset.clone() });
             };
             if known.next().is_some() {
-                return Err(ConfigError::AmbiguousAsset { asset });
+                return Err(ConfigError::AmbiguousAsset { asset: budget.asset.clone() });
             }
             let atomic = |quantity: &Quantity| match quantity {
                 Quantity::Price(price) => price.to_atomic(scale),
@@ -158,8 +158,8 @@ impl Budget {
                 per_host: budget.per_host.as_ref().map(atomic).transpose()?,
                 total: atomic(&budget.total)?,
             };
-            if resolved.insert(AssetId { network, asset: asset.clone() }, limits).is_some() {
-                return Err(ConfigError::TwoBudgets { asset });
+            if resolved.insert(asset, limits).is_some() {
+                return Err(ConfigError::TwoBudgets { asset: budget.asset.clone() });
             }
         }
         Ok(resolved)

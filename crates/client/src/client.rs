@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use farthing_protocol::rail::{Confirmation, PaymentId};
+use farthing_protocol::rail::{Confirmation, OfferError, PaymentId};
 use farthing_protocol::{Network, Origin, Price};
 use http::{HeaderName, HeaderValue, Method};
 
@@ -24,6 +24,8 @@ use crate::request::Request;
 
 /// How long the network may take to say what became of a payment.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the network may take to say what an offer needs to be paid.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An HTTP client that pays. Cheap to clone; clones share budgets, journal and connections.
 #[derive(Clone, Debug)]
@@ -139,6 +141,12 @@ impl Client {
             match flow.step(event, unix_now(), random()?) {
                 Action::Done(end) => return (*end).map(|end| (end, last)),
                 Action::Send => (event, last) = self.exchange(&flow, None).await,
+                Action::LookUp => {
+                    let asked = flow.look_up().ok_or(ClientError::OutOfTurn)?;
+                    let late = |_| Err(OfferError::Unavailable("it did not answer in time".into()));
+                    let asked = tokio::time::timeout(LOOK_UP_TIMEOUT, asked).await;
+                    event = Event::LookedUp(asked.unwrap_or_else(late));
+                }
                 Action::SendPaid { header } => (event, last) = self.exchange(&flow, Some(&header)).await,
                 Action::Wait(pause) => {
                     tokio::time::sleep(pause).await;

@@ -164,6 +164,8 @@ pub enum Rule {
     MaxPrice,
     /// Above what was asked when the price was looked up, or something else than that.
     PriceRose,
+    /// The network does not say what must be known to pay it.
+    Network,
     /// The origin names another payee than before.
     PayeeChanged,
     /// Above a budget.
@@ -188,10 +190,11 @@ impl Rule {
             Self::NoBudget => 7,
             Self::MaxPrice => 8,
             Self::PriceRose => 9,
-            Self::PayeeChanged => 10,
-            Self::OverBudget(_) => 11,
-            Self::TooLong => 12,
-            Self::TooLarge => 13,
+            Self::Network => 10,
+            Self::PayeeChanged => 11,
+            Self::OverBudget(_) => 12,
+            Self::TooLong => 13,
+            Self::TooLarge => 14,
         }
     }
 
@@ -209,6 +212,7 @@ impl Rule {
             Self::NoBudget => "give the client a budget for this asset",
             Self::MaxPrice => "allow a higher price for this request",
             Self::PriceRose => "look the price up again, and decide",
+            Self::Network => "try again when the wallet reaches its network",
             Self::PayeeChanged => "ask the service whether its account changed, then approve the new payee",
             Self::OverBudget(_) => "raise the budget, or wait until reserved payments are released",
             Self::TooLong | Self::TooLarge => "tell the service that its offer asks for too much",

@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use farthing_protocol::header::PAYMENT_SIGNATURE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::prepared::PaymentHeader;
@@ -64,7 +63,7 @@ impl Http {
         if let Some(payment) = payment {
             let mut value = HeaderValue::from_str(payment.expose()).map_err(|error| error.to_string())?;
             value.set_sensitive(true);
-            sent = sent.header(PAYMENT_SIGNATURE, value);
+            sent = sent.header(payment.name(), value);
         }
         let mut answer = sent.send().await.map_err(|error| shown(&error))?;
         let headers = std::mem::take(answer.headers_mut());

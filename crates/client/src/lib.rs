@@ -50,7 +50,7 @@ pub use error::{ClientError, ConfigError, Fault, NotPayable, PaymentRefused, Ref
 pub use flow::{Flow, Patience};
 pub use journal::{Journal, MemoryJournal, Record, Spent, State};
 pub use policy::{MAX_VALIDITY, Policy};
-pub use prepared::{PaymentHeader, Prepared};
+pub use prepared::{PaymentHeader, Prepared, Version};
 pub use quote::{Quote, QuotedOffer};
 pub use report::{Flag, PaymentReport};
 pub use request::Request;

@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use farthing_protocol::rail::{Confirmation, OfferError, Pay, SignedPayment};
-use farthing_protocol::v2::{self, Offer, PaymentPayload, PaymentRequired};
+use farthing_protocol::v1::{self, PaymentPayloadV1};
+use farthing_protocol::v2::{self, Extensions, Offer, PaymentPayload};
 use farthing_protocol::{Amount, Binding, PublicKey, RequestDigest, header, receipt};
 use serde_json::Value;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use tracing::debug;
 
 use crate::budget::{AssetId, Charge, Limits, OverBudget};
-use crate::error::{ClientError, Refused, Rule};
+use crate::error::{Refused, Rule};
 use crate::flow::{Patience, news, plausible};
 use crate::journal::{Journal, JournalError, Record, ReserveError, State, Ticket};
-use crate::prepared::{Parts, PaymentHeader, Prepared};
+use crate::prepared::{Parts, PaymentHeader, Prepared, Version};
 use crate::request::Request;
+use crate::terms::Terms;
 use crate::text::{SHOWN, plain};
 
 /// Seconds that a signature may stay valid, whatever an offer asks for.
@@ -34,6 +36,11 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Whether any rail pays by version 1 of x402.
+    pub(crate) fn pays_v1(&self) -> bool {
+        self.rails.iter().any(|rail| rail.speaks_v1())
+    }
+
     /// The payments that are still open, oldest first.
     ///
     /// # Errors
@@ -64,52 +71,32 @@ impl Policy {
 
 /// An offer that this client would sign, if its budgets allow.
 pub(crate) struct Choice<'a> {
-    rail: &'a Arc<dyn Pay>,
+    pub(crate) rail: &'a Arc<dyn Pay>,
     limits: &'a Limits,
     pub(crate) charge: Charge,
+    /// What people call the asset.
+    currency: String,
     pub(crate) scale: u8,
     digest: RequestDigest,
 }
 
 impl Policy {
-    /// Signs the first offer that a rail and the budgets allow. The payment is reserved before it is
-    /// signed, and in the journal before anybody can send it.
+    /// Signs one of the offers, if a rail and the budgets allow. The payment is reserved before it is signed,
+    /// and in the journal before anybody can send it.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] for the offer that came furthest, or [`ClientError::Journal`]; either way
-    /// nothing is reserved any more.
-    pub(crate) fn sign(
+    /// [`Stop`]; then nothing is reserved any more.
+    pub(crate) fn take(
         &self,
         request: &Request,
-        terms: &PaymentRequired,
-        now: u64,
-        random: [u8; 32],
-    ) -> Result<Prepared, ClientError> {
-        let mut furthest: Option<Refused> = None;
-        for offer in terms.offers() {
-            let refused = match self.take(request, terms, &offer, now, random) {
-                Ok(prepared) => return Ok(prepared),
-                Err(Stop::Refused(refused)) => refused,
-                Err(Stop::Journal(error)) => return Err(error.into()),
-            };
-            debug!(network = %offer.network, why = %refused.why, "offer refused");
-            if furthest.as_ref().is_none_or(|other| refused.rule.stage() > other.rule.stage()) {
-                furthest = Some(refused);
-            }
-        }
-        let unreadable = || Refused::new(Rule::Offer, "none of the offers can be read");
-        Err(ClientError::Refused(Box::new(furthest.unwrap_or_else(unreadable))))
-    }
-
-    fn take(
-        &self,
-        request: &Request,
-        terms: &PaymentRequired,
-        offer: &Offer,
+        terms: &Terms,
+        at: usize,
         now: u64,
         random: [u8; 32],
     ) -> Result<Prepared, Stop> {
-        let choice = self.judge(request, offer, now)?;
+        let unreadable = || Refused::new(Rule::Offer, "none of the offers can be read");
+        let offer = terms.offers.get(at).ok_or_else(unreadable)?;
+        let choice = self.judge(request, terms.version, offer, now)?;
         let ticket =
             self.journal.reserve(&choice.charge, &offer.pay_to, choice.limits).map_err(
                 |error| match error {
@@ -134,6 +121,7 @@ impl Policy {
     pub(crate) fn judge<'a>(
         &'a self,
         request: &Request,
+        version: Version,
         offer: &Offer,
         now: u64,
     ) -> Result<Choice<'a>, Refused> {
@@ -144,13 +132,19 @@ impl Policy {
         let Some(rail) = self.rails.iter().find(|rail| rail.network() == network) else {
             return refuse(Rule::NoRail, format!("no wallet pays on {network}"));
         };
-        let named = plain(&offer.asset, SHOWN);
-        let Some(scale) = rail.scale(&offer.asset) else {
-            return refuse(Rule::UnknownAsset, format!("{named} is no known asset on {network}"));
+        if version == Version::V1 && !rail.speaks_v1() {
+            return refuse(Rule::NoRail, format!("no wallet pays by version 1 of x402 on {network}"));
+        }
+        // An offer names an asset by the network's own word, never by a currency.
+        let known = rail.scale(&offer.asset).zip(rail.asset(&offer.asset));
+        let Some((scale, asset)) = known else {
+            let why = format!("{} is no known asset on {network}", plain(&offer.asset, SHOWN));
+            return refuse(Rule::UnknownAsset, why);
         };
+        let currency = plain(&rail.currency(&asset), SHOWN);
         for claim in ["decimals", "scale"] {
             if offer.extra.get(claim).is_some_and(|claim| claim.as_u64() != Some(scale.into())) {
-                let why = format!("the offer claims other decimal places for {named} than {scale}");
+                let why = format!("the offer claims other decimal places for {currency} than {scale}");
                 return refuse(Rule::UnitsDiffer, why);
             }
         }
@@ -165,23 +159,25 @@ impl Policy {
             OfferError::ForeignDigest => foreign(),
             other => not_signed(&other),
         })?;
-        let asset = AssetId { network: network.clone(), asset: offer.asset.clone() };
+        let asset = AssetId { network: network.clone(), asset };
         let Some(limits) = self.budgets.get(&asset) else {
-            return refuse(Rule::NoBudget, format!("there is no budget for {named} on {network}"));
+            return refuse(Rule::NoBudget, format!("there is no budget for {currency} on {network}"));
         };
         let charge = Charge { asset, origin: request.origin().clone(), amount: offer.amount };
-        allowed(request, &charge, scale)?;
-        Ok(Choice { rail, limits, charge, scale, digest })
+        let choice = Choice { rail, limits, charge, currency, scale, digest };
+        allowed(request, &choice)?;
+        Ok(choice)
     }
 
     /// As [`judge`](Self::judge), and whether the budgets and the known payees would allow it now.
     pub(crate) fn would_pay(
         &self,
         request: &Request,
+        version: Version,
         offer: &Offer,
         now: u64,
     ) -> Result<Result<(), Refused>, JournalError> {
-        let choice = match self.judge(request, offer, now) {
+        let choice = match self.judge(request, version, offer, now) {
             Ok(choice) => choice,
             Err(refused) => return Ok(Err(refused)),
         };
@@ -197,7 +193,7 @@ impl Policy {
     fn wrap(
         &self,
         request: &Request,
-        terms: &PaymentRequired,
+        terms: &Terms,
         offer: &Offer,
         choice: &Choice<'_>,
         now: u64,
@@ -213,8 +209,11 @@ impl Policy {
         }
         let receipt_key = offer.extra.get("receiptKey").and_then(Value::as_str);
         let receipt_key = receipt_key.and_then(|key| key.parse::<PublicKey>().ok());
-        let header = header_of(terms, offer, &payment, receipt_key.is_some())
-            .ok_or_else(|| Refused::new(Rule::Offer, "the payment cannot be written"))?;
+        let header = match terms.version {
+            Version::V1 => header_of_v1(offer, &payment),
+            Version::V2 => header_of(terms, offer, &payment, receipt_key.is_some()),
+        };
+        let header = header.ok_or_else(|| Refused::new(Rule::Offer, "the payment cannot be written"))?;
         if header.len() > self.limits.header_bytes {
             return refuse(Rule::TooLarge, "the payment and the offer do not fit into a header");
         }
@@ -222,9 +221,10 @@ impl Policy {
             request: request.clone(),
             rail: choice.rail.clone(),
             payment,
-            header: PaymentHeader::new(header),
+            header: PaymentHeader::of(terms.version, header),
             charge: choice.charge.clone(),
             payee: offer.pay_to.clone(),
+            currency: choice.currency.clone(),
             scale: choice.scale,
             digest: choice.digest,
             receipt_key,
@@ -248,7 +248,7 @@ impl Policy {
 }
 
 /// Why an offer was not taken.
-enum Stop {
+pub(crate) enum Stop {
     Refused(Refused),
     Journal(JournalError),
 }
@@ -281,10 +281,12 @@ fn binding(request: &Request, offer: &Offer) -> Result<Binding, Refused> {
 }
 
 /// What the caller allowed for this one request.
-fn allowed(request: &Request, charge: &Charge, scale: u8) -> Result<(), Refused> {
-    let priced = |amount: Amount| format!("{} {}", amount.decimal(scale), plain(&charge.asset.asset, SHOWN));
+fn allowed(request: &Request, choice: &Choice<'_>) -> Result<(), Refused> {
+    let Choice { rail, charge, scale, .. } = choice;
+    let priced = |amount: Amount| format!("{} {}", amount.decimal(*scale), choice.currency);
     if let Some(most) = &request.allow.max_price {
-        let bound = (most.currency() == charge.asset.asset).then(|| most.to_atomic(scale).ok()).flatten();
+        let is_meant = rail.asset(most.currency()).as_ref() == Some(&charge.asset.asset);
+        let bound = is_meant.then(|| most.to_atomic(*scale).ok()).flatten();
         if bound.is_none_or(|bound| charge.amount > bound) {
             let why = format!("it costs {}, and at most {most} is allowed", priced(charge.amount));
             return refuse(Rule::MaxPrice, why);
@@ -307,16 +309,18 @@ fn allowed(request: &Request, charge: &Charge, scale: u8) -> Result<(), Refused>
     Ok(())
 }
 
-/// The header's value: the offer verbatim, and the server's extensions.
-fn header_of(
-    terms: &PaymentRequired,
-    offer: &Offer,
-    payment: &SignedPayment,
-    receipt: bool,
-) -> Option<String> {
+/// The value of a version 2 header: the offer verbatim, and the server's extensions with the rail's in them.
+fn header_of(terms: &Terms, offer: &Offer, payment: &SignedPayment, receipt: bool) -> Option<String> {
     let mut extensions = terms.extensions.clone();
     if receipt && !extensions.contains_key(receipt::EXTENSION) {
         extensions.insert(receipt::EXTENSION.to_owned(), RawValue::from_string("{}".to_owned()).ok()?);
+    }
+    for (name, said) in &payment.extensions {
+        let said = match extensions.get(name) {
+            Some(issued) => answered(issued, said).unwrap_or_else(|| said.clone()),
+            None => said.clone(),
+        };
+        extensions.insert(name.clone(), said);
     }
     let payload = PaymentPayload {
         x402_version: v2::VERSION,
@@ -328,14 +332,46 @@ fn header_of(
     header::encode(&payload).ok()
 }
 
+/// An extension as the server issued it, with what the rail says in its `info`. `None` where it is no object.
+fn answered(issued: &RawValue, said: &RawValue) -> Option<Box<RawValue>> {
+    let members = |object: &RawValue| serde_json::from_str::<Extensions>(object.get()).ok();
+    let (mut whole, said) = (members(issued)?, members(said)?);
+    for (name, value) in said {
+        let value = match whole.get(&name) {
+            None => value,
+            Some(info) if name == "info" => {
+                let mut info = members(info)?;
+                info.extend(members(&value)?);
+                to_raw_value(&info).ok()?
+            }
+            // Its schema is the server's own.
+            Some(_) => continue,
+        };
+        whole.insert(name, value);
+    }
+    to_raw_value(&whole).ok()
+}
+
+/// The value of a version 1 header.
+fn header_of_v1(offer: &Offer, payment: &SignedPayment) -> Option<String> {
+    let payload = PaymentPayloadV1 {
+        x402_version: v1::VERSION,
+        scheme: offer.scheme.clone(),
+        network: v1::name_of(&offer.network)?.to_owned(),
+        payload: payment.payload.clone(),
+    };
+    header::encode(&payload).ok()
+}
+
 fn refuse<T>(rule: Rule, why: impl Into<String>) -> Result<T, Refused> {
     Err(Refused::new(rule, why))
 }
 
-fn not_signed(error: &OfferError) -> Refused {
+pub(crate) fn not_signed(error: &OfferError) -> Refused {
     let rule = match error {
         OfferError::UnknownAsset { .. } => Rule::UnknownAsset,
         OfferError::ForeignDigest => Rule::ForeignDigest,
+        OfferError::Unavailable(_) => Rule::Network,
         OfferError::Price(_) | OfferError::Field { .. } => Rule::Offer,
     };
     Refused::new(rule, plain(&error.to_string(), SHOWN))
@@ -347,7 +383,7 @@ fn payee_changed(offer: &Offer, known: &[String]) -> Refused {
 }
 
 fn over_budget(over: OverBudget, choice: &Choice<'_>) -> Refused {
-    let asset = plain(&choice.charge.asset.asset, SHOWN);
+    let asset = &choice.currency;
     let (asked, left) = (over.asked.decimal(choice.scale), over.left.decimal(choice.scale));
     let why = format!("it costs {asked} {asset}, and {} has {left} {asset} left", over.limit);
     Refused::new(Rule::OverBudget(over), why)

@@ -3,28 +3,62 @@
 use std::fmt;
 use std::sync::Arc;
 
+use farthing_protocol::header::{PAYMENT_SIGNATURE, X_PAYMENT};
 use farthing_protocol::rail::{Pay, PaymentId, SignedPayment};
 use farthing_protocol::{Amount, Network, PublicKey, RequestDigest};
 
 use crate::budget::Charge;
 use crate::request::Request;
 
-/// The value of a payment header. Whoever has it can spend the payment on its request, so it has no
+/// A version of x402.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// Terms in the body, payments in `X-PAYMENT`.
+    V1,
+    /// Terms in `PAYMENT-REQUIRED`, payments in `PAYMENT-SIGNATURE`.
+    V2,
+}
+
+/// A payment header. Whoever has it can spend the payment on its request, so it has no
 /// readable `Debug` and is never logged.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PaymentHeader(Arc<str>);
+pub struct PaymentHeader {
+    version: Version,
+    value: Arc<str>,
+}
 
 impl PaymentHeader {
-    /// Wraps a header's value.
+    /// Wraps the value of a `PAYMENT-SIGNATURE`.
     #[must_use]
     pub fn new(value: String) -> Self {
-        Self(value.into())
+        Self::of(Version::V2, value)
+    }
+
+    /// Wraps a header's value.
+    #[must_use]
+    pub fn of(version: Version, value: String) -> Self {
+        Self { version, value: value.into() }
+    }
+
+    /// The version of the payment in it.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The header's name, in lower case.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self.version {
+            Version::V1 => X_PAYMENT,
+            Version::V2 => PAYMENT_SIGNATURE,
+        }
     }
 
     /// The value, for sending or for storing where only the payer can read.
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.value
     }
 }
 
@@ -46,6 +80,8 @@ pub(crate) struct Parts {
     pub(crate) header: PaymentHeader,
     pub(crate) charge: Charge,
     pub(crate) payee: String,
+    /// What people call the asset.
+    pub(crate) currency: String,
     pub(crate) scale: u8,
     pub(crate) digest: RequestDigest,
     pub(crate) receipt_key: Option<PublicKey>,
@@ -79,7 +115,7 @@ impl Prepared {
     /// The most that it can cost, in whole units: `0.001 XTS`.
     #[must_use]
     pub fn price(&self) -> String {
-        format!("{} {}", self.max_amount().decimal(self.0.scale), self.asset())
+        format!("{} {}", self.max_amount().decimal(self.0.scale), self.0.currency)
     }
 
     /// The asset, in the network's own words.

@@ -1,6 +1,5 @@
 //! What a request would cost: its offers, and whether this client would pay them.
 
-use farthing_protocol::v2::PaymentRequired;
 use farthing_protocol::{Amount, Network};
 
 use crate::budget::AssetId;
@@ -8,6 +7,7 @@ use crate::error::Refused;
 use crate::journal::JournalError;
 use crate::policy::Policy;
 use crate::request::Request;
+use crate::terms::Terms;
 use crate::text::{SHOWN, plain};
 
 /// What a server asks for a request. Its texts are the server's, made safe to show.
@@ -42,19 +42,24 @@ impl Quote {
     pub(crate) fn read(
         policy: &Policy,
         request: &Request,
-        terms: &PaymentRequired,
+        terms: &Terms,
         now: u64,
     ) -> Result<Self, JournalError> {
-        let offers = terms.offers().map(|offer| {
-            let verdict = policy.would_pay(request, &offer, now)?;
+        let offers = terms.offers.iter().map(|offer| {
+            let verdict = policy.would_pay(request, terms.version, offer, now)?;
             let rail = policy.rails.iter().find(|rail| *rail.network() == offer.network);
-            let scale = rail.and_then(|rail| rail.scale(&offer.asset));
-            let asset = plain(&offer.asset, SHOWN);
+            let known = rail.and_then(|rail| {
+                let (scale, asset) = rail.scale(&offer.asset).zip(rail.asset(&offer.asset))?;
+                Some((scale, rail.currency(&asset), asset))
+            });
+            let price = known.as_ref();
+            let price = price.map(|(scale, name, _)| format!("{} {name}", offer.amount.decimal(*scale)));
+            let asset = known.map_or_else(|| plain(&offer.asset, SHOWN), |(_, _, asset)| asset);
             Ok(QuotedOffer {
                 scheme: plain(&offer.scheme, SHOWN),
                 network: offer.network.clone(),
                 amount: offer.amount,
-                price: scale.map(|scale| format!("{} {asset}", offer.amount.decimal(scale))),
+                price,
                 asset,
                 payee: plain(&offer.pay_to, SHOWN),
                 verdict,

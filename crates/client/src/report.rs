@@ -1,15 +1,16 @@
 //! What came of a payment: the settlement, the receipt, and the network's word, put together.
 
 use farthing_protocol::digest::sha256;
-use farthing_protocol::header::{self, PAYMENT_RESPONSE};
+use farthing_protocol::header::{self, PAYMENT_RESPONSE, X_PAYMENT_RESPONSE};
 use farthing_protocol::rail::{Confirmation, PaymentId};
 use farthing_protocol::receipt::{self, Receipt, SignedReceipt};
+use farthing_protocol::v1::{SettlementResponseV1, network_of};
 use farthing_protocol::v2::SettlementResponse;
 use farthing_protocol::{Amount, Limits, Network, json, reason};
 use http::Method;
 
 use crate::flow::Answer;
-use crate::prepared::Prepared;
+use crate::prepared::{Prepared, Version};
 use crate::terms::one_value;
 use crate::text::{SHOWN, plain};
 
@@ -24,6 +25,8 @@ pub struct PaymentReport {
     pub max_amount: Amount,
     /// The asset, in the network's own words.
     pub asset: String,
+    /// What people call the asset.
+    pub currency: String,
     /// The network.
     pub network: Network,
     /// Decimal places of the asset, from the wallet's rail.
@@ -52,7 +55,7 @@ impl PaymentReport {
     /// What was taken, in whole units: `0.001 XTS`.
     #[must_use]
     pub fn cost(&self) -> String {
-        format!("{} {}", self.amount.decimal(self.scale), self.asset)
+        format!("{} {}", self.amount.decimal(self.scale), self.currency)
     }
 }
 
@@ -65,7 +68,7 @@ pub enum Flag {
     SettlementInvalid(String),
     /// The server says that it took nothing, for this reason.
     NotSettled(String),
-    /// Something was paid for, and there is no receipt.
+    /// Something was paid for, and there is none of the receipts that the offer announced.
     ReceiptMissing,
     /// The receipt is not the seller's, or not for this payment, request and answer.
     ReceiptInvalid(String),
@@ -85,15 +88,24 @@ pub(crate) enum Settlement {
 }
 
 impl Settlement {
-    /// Reads `PAYMENT-RESPONSE` strictly and compares it with what was signed.
+    /// Reads the settlement of the payment's version strictly and compares it with what was signed.
     pub(crate) fn read(prepared: &Prepared, answer: &Answer, limits: &Limits) -> Self {
         let invalid = |why: &str| Self::Invalid(why.to_owned());
-        let value = match one_value(&answer.headers, PAYMENT_RESPONSE) {
+        let version = prepared.header().version();
+        let name = match version {
+            Version::V1 => X_PAYMENT_RESPONSE,
+            Version::V2 => PAYMENT_RESPONSE,
+        };
+        let value = match one_value(&answer.headers, name) {
             Ok(Some(value)) => value,
             Ok(None) => return Self::Missing,
-            Err(()) => return invalid("there is more than one PAYMENT-RESPONSE header"),
+            Err(()) => return Self::Invalid(format!("there is more than one {name} header")),
         };
-        let response = match header::decode_settlement(value, limits) {
+        let response = match version {
+            Version::V1 => header::decode_settlement_v1(value, limits).map(meant),
+            Version::V2 => header::decode_settlement(value, limits),
+        };
+        let response = match response {
             Ok(response) => response,
             Err(error) => return Self::Invalid(plain(&error.to_string(), SHOWN)),
         };
@@ -120,19 +132,31 @@ impl Settlement {
     }
 }
 
-/// The receipt in a settlement, checked against everything the client knows.
+/// The settlement of version 2 that one of version 1 means.
+fn meant(settlement: SettlementResponseV1) -> SettlementResponse {
+    let network = network_of(&settlement.network).map(|network| network.to_string());
+    SettlementResponse {
+        success: settlement.success,
+        error_reason: settlement.error_reason,
+        transaction: settlement.transaction,
+        network: network.unwrap_or(settlement.network),
+        payer: settlement.payer,
+        ..SettlementResponse::default()
+    }
+}
+
+/// The receipt in a settlement, checked against everything the client knows; `None` when the offer announced
+/// none.
 pub(crate) fn check_receipt(
     prepared: &Prepared,
     answer: &Answer,
     settled: Amount,
     response: &SettlementResponse,
     limits: &Limits,
-) -> Result<(Receipt, Option<Flag>), Flag> {
+) -> Result<Option<(Receipt, Option<Flag>)>, Flag> {
     let invalid = |why: &str| Err(Flag::ReceiptInvalid(why.to_owned()));
-    let (Some(key), Some(signed)) = (&prepared.0.receipt_key, response.extensions.get(receipt::EXTENSION))
-    else {
-        return Err(Flag::ReceiptMissing);
-    };
+    let Some(key) = &prepared.0.receipt_key else { return Ok(None) };
+    let Some(signed) = response.extensions.get(receipt::EXTENSION) else { return Err(Flag::ReceiptMissing) };
     let signed: SignedReceipt = match json::read(signed.get().as_bytes(), limits) {
         Ok(signed) => signed,
         Err(error) => return invalid(&plain(&error.to_string(), SHOWN)),
@@ -155,13 +179,13 @@ pub(crate) fn check_receipt(
     }
     if *prepared.request().method() == Method::HEAD {
         // The receipt covers the body that GET would have had, or none; neither is here to compare.
-        return Ok((receipt, None));
+        return Ok(Some((receipt, None)));
     }
     if !answer.complete {
-        return Ok((receipt, Some(Flag::ReceiptUnchecked)));
+        return Ok(Some((receipt, Some(Flag::ReceiptUnchecked))));
     }
     if receipt.body != sha256(&answer.body) {
         return invalid("it is for another body");
     }
-    Ok((receipt, None))
+    Ok(Some((receipt, None)))
 }

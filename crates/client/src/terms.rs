@@ -1,34 +1,91 @@
 //! What a 402 asks for, and what any refusal says.
 
 use farthing_protocol::header::{self, Decoded, PAYMENT_REQUIRED};
-use farthing_protocol::v2::PaymentRequired;
-use farthing_protocol::{Limits, Retry, WireError, json};
+use farthing_protocol::v1::{PaymentRequiredV1, PaymentRequirementsV1, network_of};
+use farthing_protocol::v2::{Extensions, Offer, PaymentRequired, PaymentRequirements, ResourceInfo};
+use farthing_protocol::{Limits, Retry, Verbatim, WireError, json};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
 use crate::error::NotPayable;
 use crate::flow::Answer;
+use crate::prepared::Version;
 use crate::text::{SHOWN, plain};
 
-/// Reads the terms of a 402: from its header, or from a body of version 2 where there is no header.
-pub(crate) fn read(answer: &Answer, limits: &Limits) -> Result<PaymentRequired, Box<NotPayable>> {
-    let refuse = |why: String| {
-        let said = Said::read(&answer.body, limits);
-        Box::new(NotPayable { status: answer.status, why, said })
-    };
-    match one_value(&answer.headers, PAYMENT_REQUIRED) {
-        Ok(Some(value)) => header::decode_payment_required(value, limits)
-            .map_err(|error| refuse(format!("its PAYMENT-REQUIRED header {}", reads(&error)))),
-        Err(()) => Err(refuse("it has more than one PAYMENT-REQUIRED header".into())),
-        Ok(None) if !answer.complete => Err(refuse("it has no PAYMENT-REQUIRED header".into())),
-        Ok(None) => match header::read_any(&answer.body, limits) {
-            Ok(Decoded::PaymentRequired(terms)) => Ok(terms),
-            Ok(Decoded::PaymentRequiredV1(_)) => {
-                Err(refuse("it speaks version 1 of x402, which no rail of this client pays".into()))
-            }
-            _ => Err(refuse("it has no PAYMENT-REQUIRED header".into())),
-        },
+/// The terms of a 402. Those of version 1 are written as the version 2 terms that they mean.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    /// The version that the server speaks, and that its payment must be sent in.
+    pub(crate) version: Version,
+    pub(crate) resource: ResourceInfo,
+    /// Those that can be read, in the server's order.
+    pub(crate) offers: Vec<Offer>,
+    pub(crate) extensions: Extensions,
+}
+
+impl Terms {
+    /// Reads the terms of a 402: from its header, or from its body where there is no header. Terms of version
+    /// 1 are read if a rail pays them.
+    pub(crate) fn read(answer: &Answer, limits: &Limits, pays_v1: bool) -> Result<Self, Box<NotPayable>> {
+        let refuse = |why: String| {
+            let said = Said::read(&answer.body, limits);
+            Box::new(NotPayable { status: answer.status, why, said })
+        };
+        match one_value(&answer.headers, PAYMENT_REQUIRED) {
+            Ok(Some(value)) => header::decode_payment_required(value, limits)
+                .map(Self::from)
+                .map_err(|error| refuse(format!("its PAYMENT-REQUIRED header {}", reads(&error)))),
+            Err(()) => Err(refuse("it has more than one PAYMENT-REQUIRED header".into())),
+            Ok(None) if !answer.complete => Err(refuse("it has no PAYMENT-REQUIRED header".into())),
+            Ok(None) => match header::read_any(&answer.body, limits) {
+                Ok(Decoded::PaymentRequired(terms)) => Ok(terms.into()),
+                Ok(Decoded::PaymentRequiredV1(terms)) if pays_v1 => Ok(terms.into()),
+                Ok(Decoded::PaymentRequiredV1(_)) => {
+                    Err(refuse("it speaks version 1 of x402, which no rail of this client pays".into()))
+                }
+                _ => Err(refuse("it has no PAYMENT-REQUIRED header".into())),
+            },
+        }
     }
+}
+
+impl From<PaymentRequired> for Terms {
+    fn from(terms: PaymentRequired) -> Self {
+        let offers = terms.offers().collect();
+        let PaymentRequired { resource, extensions, .. } = terms;
+        Self { version: Version::V2, resource, offers, extensions }
+    }
+}
+
+impl From<PaymentRequiredV1> for Terms {
+    fn from(terms: PaymentRequiredV1) -> Self {
+        let resource = terms.offers().next().map(|offer| ResourceInfo {
+            url: offer.resource.clone(),
+            description: Some(offer.description.clone()).filter(|text| !text.is_empty()),
+            mime_type: offer.mime_type.clone().filter(|text| !text.is_empty()),
+            ..ResourceInfo::default()
+        });
+        Self {
+            version: Version::V1,
+            resource: resource.unwrap_or_default(),
+            offers: terms.offers().filter_map(|offer| meant(&offer)).collect(),
+            extensions: Extensions::new(),
+        }
+    }
+}
+
+/// The offer of version 2 that one of version 1 means; `None` when nobody knows its network.
+fn meant(offer: &PaymentRequirementsV1) -> Option<Offer> {
+    let offer = PaymentRequirements {
+        scheme: offer.scheme.clone(),
+        network: network_of(&offer.network)?,
+        amount: offer.max_amount_required,
+        asset: offer.asset.clone(),
+        pay_to: offer.pay_to.clone(),
+        max_timeout_seconds: offer.max_timeout_seconds,
+        extra: offer.extra.clone(),
+    };
+    Verbatim::write(offer).ok()
 }
 
 /// The one value of a header; an error when there are several.
@@ -120,15 +177,15 @@ mod tests {
     }
 
     fn why(answer: &Answer) -> String {
-        read(answer, &Limits::default()).unwrap_err().why
+        Terms::read(answer, &Limits::default(), false).unwrap_err().why
     }
 
     #[test]
     fn terms_come_from_the_header_or_else_from_a_version_2_body() {
         let header = header::encode(&terms()).unwrap();
         let limits = Limits::default();
-        assert!(read(&answer(std::slice::from_ref(&header), ""), &limits).is_ok());
-        assert!(read(&answer(&[], &terms().to_string()), &limits).is_ok());
+        assert!(Terms::read(&answer(std::slice::from_ref(&header), ""), &limits, false).is_ok());
+        assert!(Terms::read(&answer(&[], &terms().to_string()), &limits, false).is_ok());
         // An unreadable header is not made up for by the body.
         assert!(why(&answer(&["!".into()], &terms().to_string())).contains("base64"));
         assert!(why(&answer(&[header.clone(), header], "")).contains("more than one"));
@@ -136,12 +193,37 @@ mod tests {
         assert!(why(&cut).contains("no PAYMENT-REQUIRED"));
     }
 
+    fn terms_v1() -> Value {
+        let offer = |network: &str| {
+            json!({"scheme": "exact", "network": network, "maxAmountRequired": "10",
+                "resource": "https://a.example/", "description": "goods", "mimeType": "", "payTo": "0x0",
+                "maxTimeoutSeconds": 60, "asset": "0x0", "extra": {"name": "USDC"}})
+        };
+        json!({"x402Version": 1, "error": "X-PAYMENT header is required", "accepts": [offer("nowhere"),
+            offer("base"), {"scheme": "exact"}]})
+    }
+
     #[test]
-    fn version_1_terms_and_foreign_402s_are_not_payable() {
-        let v1 = json!({"x402Version": 1, "accepts": [{"scheme": "exact", "network": "base",
-            "maxAmountRequired": "10", "resource": "https://a.example/", "description": "", "payTo": "0x0",
-            "maxTimeoutSeconds": 60, "asset": "0x0"}]});
-        assert!(why(&answer(&[], &v1.to_string())).contains("version 1"));
+    fn version_1_terms_are_read_as_the_version_2_terms_they_mean() {
+        let limits = Limits::default();
+        let read = Terms::read(&answer(&[], &terms_v1().to_string()), &limits, true).unwrap();
+        assert_eq!(read.version, Version::V1);
+        assert_eq!(read.resource.description.as_deref(), Some("goods"));
+        let [offer] = &read.offers[..] else { panic!("{:?}", read.offers) };
+        let expected = json!({"scheme": "exact", "network": "eip155:8453", "amount": "10", "asset": "0x0",
+            "payTo": "0x0", "maxTimeoutSeconds": 60, "extra": {"name": "USDC"}});
+        assert_eq!(serde_json::from_str::<Value>(offer.text()).unwrap(), expected);
+        // Whoever speaks both is paid in version 2.
+        let header = header::encode(&terms()).unwrap();
+        let both = Terms::read(&answer(&[header], &terms_v1().to_string()), &limits, true).unwrap();
+        assert_eq!((both.version, both.offers.len()), (Version::V2, 1));
+        let cut = Answer { complete: false, ..answer(&[], &terms_v1().to_string()) };
+        assert!(Terms::read(&cut, &limits, true).is_err());
+    }
+
+    #[test]
+    fn version_1_terms_that_no_rail_pays_and_foreign_402s_are_not_payable() {
+        assert!(why(&answer(&[], &terms_v1().to_string())).contains("version 1"));
         for body in ["", "{}", "<html>", "null", "{\"error\":{\"code\":\"card_declined\"}}"] {
             assert!(why(&answer(&[], body)).contains("no PAYMENT-REQUIRED"), "{body}");
         }

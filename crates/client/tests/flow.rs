@@ -51,7 +51,15 @@ impl Run {
     }
 
     fn step(&mut self, event: Event) -> Action {
-        let action = self.flow.step(event, self.now, [9; 32]);
+        let mut action = self.flow.step(event, self.now, [9; 32]);
+        if let Action::LookUp = action {
+            assert_eq!(
+                self.journal.spending().unwrap().total(&xts()),
+                Amount::ZERO,
+                "nothing is reserved yet"
+            );
+            action = self.flow.step(Event::LookedUp(Ok(())), self.now, [9; 32]);
+        }
         if let Action::SendPaid { header } = &action {
             let header = header.expose().to_owned();
             assert!(self.header.as_ref().is_none_or(|before| *before == header), "another payment was sent");
@@ -293,7 +301,8 @@ fn a_signed_payment_is_not_sent_before_it_is_presented_and_never_to_another_orig
     let policy = builder(&rail).policy().unwrap();
     let mut flow = Flow::sign(policy.clone(), Request::new(Method::GET, URL).unwrap());
     flow.step(Event::Start, NOW, [1; 32]);
-    let prepared = match end(flow.step(event(&unpaid(&[offer(1_000)])), NOW, [2; 32])) {
+    assert!(matches!(flow.step(event(&unpaid(&[offer(1_000)])), NOW, [2; 32]), Action::LookUp));
+    let prepared = match end(flow.step(Event::LookedUp(Ok(())), NOW, [2; 32])) {
         Ok(End::Signed(prepared)) => prepared,
         other => panic!("{other:?}"),
     };
@@ -312,12 +321,22 @@ fn a_signed_payment_is_not_sent_before_it_is_presented_and_never_to_another_orig
 
 #[test]
 fn events_out_of_turn_end_the_flow_and_sign_nothing() {
-    for event in [Event::Waited, Event::Status(Confirmation::NotTaken)] {
+    for event in [Event::Waited, Event::Status(Confirmation::NotTaken), Event::LookedUp(Ok(()))] {
         let mut run = Run::new();
         assert_eq!(end(run.step(event)).unwrap_err(), ClientError::OutOfTurn);
     }
-    let mut run = Run::paying(1_000);
-    assert_eq!(end(run.step(Event::Status(Confirmation::NotTaken))).unwrap_err(), ClientError::OutOfTurn);
+    for event in [Event::Status(Confirmation::NotTaken), Event::LookedUp(Ok(()))] {
+        let mut run = Run::paying(1_000);
+        assert_eq!(end(run.step(event)).unwrap_err(), ClientError::OutOfTurn);
+    }
+    for event in [Event::Start, Event::Waited, Event::Lost { why: "x".into() }] {
+        let mut run = Run::new();
+        run.step(Event::Start);
+        let asked = run.flow.step(self::event(&unpaid(&[offer(1_000)])), NOW, [9; 32]);
+        assert!(matches!(asked, Action::LookUp));
+        assert_eq!(end(run.step(event)).unwrap_err(), ClientError::OutOfTurn);
+        assert_eq!(run.rail.signed(), 0);
+    }
 }
 
 fn any_reply() -> impl Strategy<Value = u8> {
@@ -338,6 +357,7 @@ proptest! {
             let next = match &action {
                 Action::Done(_) => break,
                 Action::Wait(_) => Event::Waited,
+                Action::LookUp => Event::LookedUp(Ok(())),
                 Action::AskStatus => Event::Status(match word {
                     0 => Confirmation::Open,
                     1 => Confirmation::NotTaken,

@@ -236,7 +236,11 @@ fn payments_are_sent_over_https_or_to_this_machine_only() {
         let headers = HeaderMap::from_iter([(PAYMENT_REQUIRED.parse().unwrap(), value)]);
         let status = StatusCode::PAYMENT_REQUIRED;
         let answer = Answer { status, headers, body: "".into(), complete: true };
-        match flow.step(Event::Answered(answer), 1, [0; 32]) {
+        let mut action = flow.step(Event::Answered(answer), 1, [0; 32]);
+        if let Action::LookUp = action {
+            action = flow.step(Event::LookedUp(Ok(())), 1, [0; 32]);
+        }
+        match action {
             Action::SendPaid { .. } => assert!(pays, "{url}"),
             Action::Done(end) => {
                 let Err(ClientError::Refused(no)) = *end else { panic!("{end:?}") };

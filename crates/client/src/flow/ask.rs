@@ -1,13 +1,12 @@
 //! The part of the flow before there is a payment: ask, follow redirects within the origin, read the terms.
 
-use farthing_protocol::Limits;
-use farthing_protocol::v2::PaymentRequired;
 use http::header::LOCATION;
 
 use super::{Action, Answer, End, Event, done};
 use crate::error::ClientError;
+use crate::policy::Policy;
 use crate::request::Request;
-use crate::terms::{self, asks_for_payment};
+use crate::terms::{Terms, asks_for_payment};
 
 /// Redirects that are followed for one request.
 const HOPS: u32 = 5;
@@ -23,7 +22,7 @@ pub(super) enum Asked {
     /// Nothing to pay yet, or ever.
     Do(Action),
     /// These terms, for the request as it is now.
-    Terms(Box<PaymentRequired>),
+    Terms(Terms),
 }
 
 impl Asking {
@@ -35,16 +34,18 @@ impl Asking {
         &self.request
     }
 
-    pub(super) fn step(&mut self, limits: &Limits, event: Event) -> Asked {
+    pub(super) fn step(&mut self, policy: &Policy, event: Event) -> Asked {
         let answer = match event {
             Event::Start => return Asked::Do(Action::Send),
             Event::Answered(answer) => answer,
             Event::Lost { why } => return Asked::Do(done(Err(ClientError::Network { why }))),
-            Event::Waited | Event::Status(_) => return Asked::Do(done(Err(ClientError::OutOfTurn))),
+            Event::Waited | Event::Status(_) | Event::LookedUp(_) => {
+                return Asked::Do(done(Err(ClientError::OutOfTurn)));
+            }
         };
         if asks_for_payment(answer.status) {
-            return match terms::read(&answer, limits) {
-                Ok(terms) => Asked::Terms(Box::new(terms)),
+            return match Terms::read(&answer, &policy.limits, policy.pays_v1()) {
+                Ok(terms) => Asked::Terms(terms),
                 Err(not_payable) => Asked::Do(done(Err(ClientError::NotPayable(not_payable)))),
             };
         }

@@ -6,6 +6,7 @@
 //! unknown, never another.
 
 mod ask;
+mod choose;
 mod present;
 
 pub(crate) use present::{news, plausible};
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use farthing_protocol::rail::{BoxFuture, Confirmation};
+use farthing_protocol::rail::{BoxFuture, Confirmation, OfferError};
 use http::{HeaderMap, StatusCode};
 
 use crate::error::ClientError;
@@ -27,6 +28,7 @@ use crate::request::Request;
 use crate::terms::asks_for_payment;
 
 use ask::{Asked, Asking};
+use choose::{Choosing, Chosen};
 use present::Presenting;
 
 /// How often a payment with an unknown outcome is presented again.
@@ -59,6 +61,8 @@ pub enum Event {
         /// For people.
         why: String,
     },
+    /// What the network needs for an offer to be paid is known, or why it cannot be.
+    LookedUp(Result<(), OfferError>),
     /// The pause is over.
     Waited,
     /// What the network says about the payment.
@@ -83,7 +87,9 @@ pub struct Answer {
 pub enum Action {
     /// Send [`Flow::request`] without payment; do not follow redirects.
     Send,
-    /// Send [`Flow::request`] with this `PAYMENT-SIGNATURE`; do not follow redirects.
+    /// Ask the network about an offer before it is signed for: await [`Flow::look_up`].
+    LookUp,
+    /// Send [`Flow::request`] with this header; do not follow redirects.
     SendPaid {
         /// Never to be logged.
         header: PaymentHeader,
@@ -125,6 +131,7 @@ enum Goal {
 
 enum Stage {
     Asking(Box<Asking>),
+    Choosing(Box<Choosing>),
     Presenting(Box<Presenting>),
 }
 
@@ -182,26 +189,28 @@ impl Flow {
 
     /// Answers `event` with what to do next. `now` is in Unix seconds; `random` must be fresh each time.
     pub fn step(&mut self, event: Event, now: u64, random: [u8; 32]) -> Action {
-        let asking = match &mut self.stage {
+        let chosen = match &mut self.stage {
             Stage::Presenting(presenting) => return presenting.step(&self.policy, event, now),
-            Stage::Asking(asking) => asking,
-        };
-        let terms = match asking.step(&self.policy.limits, event) {
-            Asked::Do(action) => return action,
-            Asked::Terms(terms) => terms,
-        };
-        let request = asking.request();
-        let signed = match self.goal {
-            Goal::Quote => {
-                let quote = Quote::read(&self.policy, request, &terms, now);
-                return done(quote.map(End::Quoted).map_err(ClientError::from));
+            Stage::Choosing(choosing) => choosing.step(&self.policy, event, now, random),
+            Stage::Asking(asking) => {
+                let terms = match asking.step(&self.policy, event) {
+                    Asked::Do(action) => return action,
+                    Asked::Terms(terms) => terms,
+                };
+                if self.goal == Goal::Quote {
+                    let quote = Quote::read(&self.policy, asking.request(), &terms, now);
+                    return done(quote.map(End::Quoted).map_err(ClientError::from));
+                }
+                let mut choosing = Choosing::new(asking.request().clone(), terms);
+                let chosen = choosing.step(&self.policy, Event::Start, now, random);
+                self.stage = Stage::Choosing(Box::new(choosing));
+                chosen
             }
-            Goal::Sign | Goal::Pay => self.policy.sign(request, &terms, now, random),
         };
-        match signed {
-            Err(error) => done(Err(error)),
-            Ok(prepared) if self.goal == Goal::Sign => done(Ok(End::Signed(prepared))),
-            Ok(prepared) => {
+        match chosen {
+            Chosen::Do(action) => action,
+            Chosen::Signed(prepared) if self.goal == Goal::Sign => done(Ok(End::Signed(prepared))),
+            Chosen::Signed(prepared) => {
                 let request = prepared.request().clone();
                 let mut presenting = Presenting::new(prepared, request);
                 let action = presenting.step(&self.policy, Event::Start, now);
@@ -216,6 +225,7 @@ impl Flow {
     pub fn request(&self) -> &Request {
         match &self.stage {
             Stage::Asking(asking) => asking.request(),
+            Stage::Choosing(choosing) => choosing.request(),
             Stage::Presenting(presenting) => presenting.request(),
         }
     }
@@ -224,8 +234,17 @@ impl Flow {
     #[must_use]
     pub fn prepared(&self) -> Option<&Prepared> {
         match &self.stage {
-            Stage::Asking(_) => None,
+            Stage::Asking(_) | Stage::Choosing(_) => None,
             Stage::Presenting(presenting) => Some(presenting.prepared()),
+        }
+    }
+
+    /// What [`Action::LookUp`] asks; its answer is the [`Event::LookedUp`]. `None` when nothing is asked.
+    #[must_use]
+    pub fn look_up(&self) -> Option<BoxFuture<'_, Result<(), OfferError>>> {
+        match &self.stage {
+            Stage::Choosing(choosing) => choosing.look_up(),
+            Stage::Asking(_) | Stage::Presenting(_) => None,
         }
     }
 
@@ -240,7 +259,7 @@ impl Flow {
     pub fn body_limit(&self, status: StatusCode) -> usize {
         match &self.stage {
             Stage::Asking(_) if asks_for_payment(status) => self.policy.limits.json_body_bytes,
-            Stage::Asking(_) => 0,
+            Stage::Asking(_) | Stage::Choosing(_) => 0,
             Stage::Presenting(_) => self.policy.receipt_body_bytes,
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use farthing_protocol::header::{self, PAYMENT_REQUIRED};
 use farthing_protocol::rail::Confirmation;
+use farthing_protocol::v2::PaymentRequired;
 use farthing_protocol::{Amount, Retry};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
@@ -14,7 +15,7 @@ use super::{Action, Answer, End, Event, done};
 use crate::error::{ClientError, PaymentRefused, UnknownPayment};
 use crate::journal::State;
 use crate::policy::Policy;
-use crate::prepared::Prepared;
+use crate::prepared::{Prepared, Version};
 use crate::report::{Flag, PaymentReport, Settlement, check_receipt};
 use crate::request::Request;
 use crate::terms::{Said, one_value};
@@ -84,6 +85,7 @@ impl Presenting {
                 None => done(Err(ClientError::OutOfTurn)),
                 Some(pending) => self.close(policy, pending, confirmation),
             },
+            Event::LookedUp(_) => done(Err(ClientError::OutOfTurn)),
         }
     }
 
@@ -189,7 +191,8 @@ impl Presenting {
                     Confirmation::Open | Confirmation::Unproven => {}
                 }
                 match check_receipt(&self.prepared, answer, report.amount, &response, &policy.limits) {
-                    Ok((receipt, flag)) => {
+                    Ok(None) => {}
+                    Ok(Some((receipt, flag))) => {
                         report.receipt = Some(receipt);
                         report.flags.extend(flag);
                     }
@@ -234,7 +237,7 @@ impl Presenting {
         if answer.status == StatusCode::PAYMENT_REQUIRED {
             return self.refused(policy, answer, None, Confirmation::Unproven);
         }
-        if answer.status.is_success() {
+        if answer.status.is_success() && self.prepared.0.receipt_key.is_some() {
             report.flags.push(Flag::ReceiptMissing);
         }
         warn!(payment = %self.prepared.id(), "the answer does not say what became of its payment");
@@ -249,9 +252,13 @@ impl Presenting {
         confirmation: Confirmation,
     ) -> Verdict {
         let said = Said::read(&answer.body, &policy.limits);
-        let terms = one_value(&answer.headers, PAYMENT_REQUIRED).ok().flatten();
-        let terms = terms.and_then(|value| header::decode_payment_required(value, &policy.limits).ok());
-        let error = terms.and_then(|terms| terms.error).map(|error| plain(&error, SHOWN));
+        let error = match self.prepared.header().version() {
+            Version::V1 => header::read_payment_required_v1(&answer.body, &policy.limits)
+                .ok()
+                .and_then(|terms| terms.error),
+            Version::V2 => terms_again(answer, policy).and_then(|terms| terms.error),
+        };
+        let error = error.map(|error| plain(&error, SHOWN));
         let reason = reason.or(error).or_else(|| said.code.clone());
         let payment = self.prepared.id();
         Verdict::Refused(PaymentRefused { payment, status: answer.status, reason, said, confirmation })
@@ -264,6 +271,7 @@ impl Presenting {
             amount: prepared.max_amount(),
             max_amount: prepared.max_amount(),
             asset: prepared.asset().to_owned(),
+            currency: prepared.0.currency.clone(),
             network: prepared.network().clone(),
             scale: prepared.0.scale,
             payee: prepared.payee().to_owned(),
@@ -310,9 +318,17 @@ fn contradicted(confirmation: &Confirmation) -> bool {
 fn refuses(answer: &Answer, policy: &Policy) -> bool {
     match answer.status.as_u16() {
         402 => true,
+        // As the reference's servers say that the payer must approve something first.
+        412 if terms_again(answer, policy).is_some() => true,
         400..=499 => Said::read(&answer.body, &policy.limits).is_problem(),
         _ => false,
     }
+}
+
+/// The terms that a refusal of version 2 repeats, with its reason.
+fn terms_again(answer: &Answer, policy: &Policy) -> Option<PaymentRequired> {
+    let value = one_value(&answer.headers, PAYMENT_REQUIRED).ok().flatten()?;
+    header::decode_payment_required(value, &policy.limits).ok()
 }
 
 /// Whether this status, without a settlement, is one of a moment that passes.
