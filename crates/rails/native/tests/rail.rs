@@ -274,7 +274,7 @@ async fn a_changed_offer_is_stopped_by_the_client_or_the_server() {
                     OfferError::Field { field, .. } => field,
                     OfferError::ForeignDigest => "digest".into(),
                     OfferError::UnknownAsset { .. } => "asset".into(),
-                    OfferError::Price(_) => panic!("{at} {value}: not about the price"),
+                    other => panic!("{at} {value}: {other}"),
                 };
                 assert_eq!(by, named, "{at} {value}");
                 let signed = world.payer.pay(&changed, &world.digest(), world.now(), [9; 32]);
