@@ -13,16 +13,24 @@ use crate::judge;
 
 /// What is answered to a `/settle` request: 200 when its outcome is known, else 503.
 pub fn answer<'a>(request: &FacilitatorRequest, outcome: &'a Outcome) -> (u16, Cow<'a, SettlementResponse>) {
+    answer_on(request.payment_requirements.network.as_str(), outcome)
+}
+
+/// [`answer`] about a payment on `network`, as the request calls it.
+pub(crate) fn answer_on<'a>(network: &str, outcome: &'a Outcome) -> (u16, Cow<'a, SettlementResponse>) {
     let why = match outcome {
         Outcome::Settled(answer) | Outcome::NotSettled(answer) => return (200, Cow::Borrowed(answer)),
         Outcome::Unknown(why) => why,
     };
     tracing::warn!(%why, "a settlement's outcome is unknown");
-    let pending = SettlementResponse::refused(
-        &request.payment_requirements.network,
-        reason::SETTLEMENT_PENDING,
-        "it is not known yet whether this settled; present the same payment again",
-    );
+    let pending = SettlementResponse {
+        error_reason: Some(reason::SETTLEMENT_PENDING.to_owned()),
+        error_message: Some(
+            "it is not known yet whether this settled; present the same payment again".into(),
+        ),
+        network: network.to_owned(),
+        ..SettlementResponse::default()
+    };
     (503, Cow::Owned(pending))
 }
 

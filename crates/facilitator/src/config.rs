@@ -29,6 +29,12 @@ pub enum ConfigError {
         /// Its network.
         network: String,
     },
+    /// A kind of version 1 whose network has no name there.
+    #[error("version 1 of x402 has no network called {network}")]
+    NetworkName {
+        /// As the rail calls it.
+        network: String,
+    },
     /// A setting is missing or outside what is allowed.
     #[error("`{setting}` {why}")]
     Setting {

@@ -13,6 +13,13 @@ const REASON_BYTES: usize = 128;
 /// Longest text for people that is passed on.
 const MESSAGE_BYTES: usize = 512;
 
+/// The scheme whose settlement names what was used.
+const METERED: &str = "upto";
+/// How the reasons end that say only that a transaction failed.
+const TRANSACTION_FAILED: &str = "transaction_failed";
+/// The namespace of the networks whose addresses are hexadecimal.
+const EVM: &str = "eip155";
+
 /// Why a request is refused before anybody looks at the payment: an x402 reason, and a text for people.
 pub(crate) type Fault = (&'static str, &'static str);
 
@@ -24,18 +31,37 @@ pub(crate) fn version(request: &FacilitatorRequest) -> Result<(), Fault> {
     Err((reason::INVALID_X402_VERSION, "`x402Version` must be 2, in the request and in the payment"))
 }
 
+/// What a facilitator is asked to do with a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    Verify,
+    Settle,
+}
+
 /// Whether the payment chose the offer that the server says it made, in the fields that say who gets what.
-pub(crate) fn same_offer(request: &FacilitatorRequest) -> Result<(), Fault> {
+///
+/// The server names in `paymentRequirements` what it settles: with scheme `upto` that may be less than what
+/// the payer accepted.
+pub(crate) fn same_offer(request: &FacilitatorRequest, task: Task) -> Result<(), Fault> {
     let (chosen, made) = (&request.payment_payload.accepted, &request.payment_requirements);
+    let same_amount = match task {
+        Task::Settle if made.scheme == METERED => made.amount <= chosen.amount,
+        Task::Verify | Task::Settle => made.amount == chosen.amount,
+    };
+    let same_name = |one: &str, other: &str| match made.network.namespace() {
+        // Hexadecimal, in which upper case is a checksum that some peers write.
+        EVM => one.eq_ignore_ascii_case(other),
+        _ => one == other,
+    };
     let differs = if chosen.scheme != made.scheme {
         "`scheme` of `paymentRequirements` is not the accepted one"
     } else if chosen.network != made.network {
         "`network` of `paymentRequirements` is not the accepted one"
-    } else if chosen.amount != made.amount {
+    } else if !same_amount {
         "`amount` of `paymentRequirements` is not the accepted one"
-    } else if chosen.asset != made.asset {
+    } else if !same_name(&chosen.asset, &made.asset) {
         "`asset` of `paymentRequirements` is not the accepted one"
-    } else if chosen.pay_to != made.pay_to {
+    } else if !same_name(&chosen.pay_to, &made.pay_to) {
         "`payTo` of `paymentRequirements` is not the accepted one"
     } else {
         return Ok(());
@@ -89,8 +115,12 @@ pub(crate) fn settlement(request: &FacilitatorRequest, mut answer: SettlementRes
         Some(reason::UNEXPECTED_SETTLE_ERROR) => {
             unknown("settling failed without saying whether it can still land")
         }
-        Some(text) if is_reason(text) => Outcome::NotSettled(answer),
-        _ => unknown("the answer refuses without a reason"),
+        Some(text) if !is_word(text) => unknown("the answer refuses without a reason"),
+        Some(text) if may_land(text, &answer) => {
+            unknown("settling failed after the transaction may have been sent")
+        }
+        Some(_) => Outcome::NotSettled(answer),
+        None => unknown("the answer refuses without a reason"),
     }
 }
 
@@ -116,6 +146,14 @@ pub(crate) fn verification(mut answer: VerifyResponse) -> Result<VerifyResponse,
     Ok(answer)
 }
 
+/// Whether a refusal is one that facilitators also give when a transaction was sent and not heard of again:
+/// a failed transaction that they cannot name, or one that they lost after they had sent it.
+fn may_land(reason: &str, answer: &SettlementResponse) -> bool {
+    let lost =
+        answer.error_message.as_deref().is_some_and(|text| text.starts_with(reason::SETTLEMENT_PENDING));
+    lost || (answer.transaction.is_empty() && reason.ends_with(TRANSACTION_FAILED))
+}
+
 /// Whether this is the payment's first settlement; later ones are named by `payload.type`.
 fn is_first(request: &FacilitatorRequest) -> bool {
     #[derive(Deserialize)]
@@ -130,6 +168,11 @@ fn is_first(request: &FacilitatorRequest) -> bool {
 /// Some peers write an absent text as an empty one.
 fn says_something(text: Option<&str>) -> bool {
     text.is_some_and(|text| !text.is_empty())
+}
+
+/// A refusal of a settlement is a word. Texts are what peers make of an error that they did not expect.
+fn is_word(text: &str) -> bool {
+    is_reason(text) && !text.contains(' ')
 }
 
 fn is_reason(text: &str) -> bool {

@@ -1,11 +1,12 @@
 //! The facilitator: verifies and settles payments for resource servers.
 //!
-//! A server talks to the trait [`Facilitator`](farthing_protocol::rail::Facilitator); this crate has its two implementations and the HTTP API
+//! A server talks to the trait [`Facilitator`](farthing_protocol::rail::Facilitator); this crate has its implementations and the HTTP API
 //! between them (`spec/facilitator-http.md`):
 //!
 //! - [`LocalFacilitator`] routes each request to the [rail](farthing_protocol::rail::Settle) that settles its scheme on its network;
 //! - [`http::service`] offers a local one to other processes, as an axum router;
-//! - [`RemoteFacilitator`] is the client of such a service, or of any other x402 facilitator.
+//! - [`RemoteFacilitator`] is the client of such a service, or of any other x402 facilitator;
+//! - [`ByNetwork`] makes one of several, each for its own networks.
 //!
 //! Local or remote is one line in a server, and both give the same answers:
 //!
@@ -54,16 +55,24 @@
 //! # }
 //! ```
 
+mod by_network;
 pub mod carried;
 mod config;
+#[cfg(feature = "http")]
+mod discovery;
 #[cfg(feature = "http")]
 pub mod http;
 mod judge;
 mod local;
 #[cfg(feature = "remote")]
 mod remote;
+mod v1;
 
+pub use by_network::ByNetwork;
 pub use config::ConfigError;
+#[cfg(feature = "http")]
+pub use discovery::Catalogue;
 pub use local::{LocalBuilder, LocalFacilitator};
 #[cfg(feature = "remote")]
 pub use remote::{RemoteBuilder, RemoteFacilitator};
+pub use v1::FacilitatorRequestV1;

@@ -7,11 +7,14 @@ use farthing_protocol::rail::{
     BoxFuture, Facilitator, FacilitatorError, Outcome, PaymentId, Settle, Tenant, UnknownOutcome,
 };
 use farthing_protocol::reason;
-use farthing_protocol::v2::{FacilitatorRequest, SupportedResponse, VerifyResponse};
+use farthing_protocol::v2::{FacilitatorRequest, SettlementResponse, SupportedResponse, VerifyResponse};
+use farthing_protocol::{v1, v2};
 use serde_json::Value;
 
 use crate::ConfigError;
-use crate::judge::{self, Fault};
+use crate::by_network::add_new;
+use crate::judge::{self, Fault, Task};
+use crate::v1::{FacilitatorRequestV1, named, network_of_kind};
 
 /// Routes verify and settle to rails. Cheap to clone.
 #[derive(Clone)]
@@ -24,6 +27,7 @@ pub struct LocalFacilitator {
 struct Route {
     version: u64,
     scheme: String,
+    /// CAIP-2 id, in both versions.
     network: String,
     rail: usize,
 }
@@ -45,7 +49,7 @@ impl LocalBuilder {
     /// Asks every rail what it settles, once, and makes the routes.
     ///
     /// # Errors
-    /// [`ConfigError::NoRails`] or [`ConfigError::KindTwice`].
+    /// [`ConfigError::NoRails`], [`ConfigError::KindTwice`] or [`ConfigError::NetworkName`].
     pub fn build(self) -> Result<LocalFacilitator, ConfigError> {
         if self.rails.is_empty() {
             return Err(ConfigError::NoRails);
@@ -53,7 +57,10 @@ impl LocalBuilder {
         let mut routes: Vec<Route> = Vec::new();
         for (rail, settle) in self.rails.iter().enumerate() {
             for kind in settle.kinds() {
-                let (version, scheme, network) = (kind.x402_version, kind.scheme, kind.network);
+                let (version, scheme) = (kind.x402_version, kind.scheme);
+                let Some(network) = network_of_kind(version, &kind.network) else {
+                    return Err(ConfigError::NetworkName { network: kind.network });
+                };
                 let route = Route { version, scheme, network, rail };
                 if routes.iter().any(|other| other.settles(route.version, &route.scheme, &route.network)) {
                     let Route { version, scheme, network, .. } = route;
@@ -97,7 +104,34 @@ impl LocalFacilitator {
         caller: &Tenant,
         request: &FacilitatorRequest,
     ) -> Result<VerifyResponse, FacilitatorError> {
-        let rail = match self.route(request) {
+        match judge::version(request) {
+            Ok(()) => self.verify_in(v2::VERSION, caller, request).await,
+            Err(fault) => Ok(judge::not_valid(fault)),
+        }
+    }
+
+    /// [`verify_as`](Self::verify_as) for a payment of version 1.
+    ///
+    /// # Errors
+    /// When the rail cannot say.
+    pub async fn verify_v1_as(
+        &self,
+        caller: &Tenant,
+        request: &FacilitatorRequestV1,
+    ) -> Result<VerifyResponse, FacilitatorError> {
+        match request.translate() {
+            Ok(request) => self.verify_in(v1::VERSION, caller, &request).await,
+            Err(fault) => Ok(judge::not_valid(fault)),
+        }
+    }
+
+    async fn verify_in(
+        &self,
+        version: u64,
+        caller: &Tenant,
+        request: &FacilitatorRequest,
+    ) -> Result<VerifyResponse, FacilitatorError> {
+        let rail = match self.route(version, request, Task::Verify) {
             Ok(rail) => rail,
             Err(fault) => return Ok(judge::not_valid(fault)),
         };
@@ -112,9 +146,32 @@ impl LocalFacilitator {
     ///
     /// Refused without asking a rail: a payment that nothing here settles (`invalid_scheme`,
     /// `invalid_network`), and one whose accepted scheme, network, amount, asset or payee are not those of
-    /// `paymentRequirements` (`invalid_payment_requirements`).
+    /// `paymentRequirements` (`invalid_payment_requirements`). The amount of scheme `upto` may be lower there: it is
+    /// what was used.
     pub async fn settle_as(&self, caller: &Tenant, request: &FacilitatorRequest) -> Outcome {
-        let rail = match self.route(request) {
+        match judge::version(request) {
+            Ok(()) => self.settle_in(v2::VERSION, caller, request).await,
+            Err(fault) => judge::not_settled(request, fault),
+        }
+    }
+
+    /// [`settle_as`](Self::settle_as) for a payment of version 1; the answer calls the network as the request does.
+    pub async fn settle_v1_as(&self, caller: &Tenant, request: &FacilitatorRequestV1) -> Outcome {
+        match request.translate() {
+            Ok(translated) => {
+                named(self.settle_in(v1::VERSION, caller, &translated).await, request.network())
+            }
+            Err((reason, message)) => Outcome::NotSettled(SettlementResponse {
+                error_reason: Some(reason.to_owned()),
+                error_message: Some(message.to_owned()),
+                network: request.network().to_owned(),
+                ..SettlementResponse::default()
+            }),
+        }
+    }
+
+    async fn settle_in(&self, version: u64, caller: &Tenant, request: &FacilitatorRequest) -> Outcome {
+        let rail = match self.route(version, request, Task::Settle) {
             Ok(rail) => rail,
             Err(fault) => return judge::not_settled(request, fault),
         };
@@ -129,16 +186,15 @@ impl LocalFacilitator {
     }
 
     /// The rail for a request that is worth looking at.
-    fn route(&self, request: &FacilitatorRequest) -> Result<&dyn Settle, Fault> {
-        judge::version(request)?;
-        judge::same_offer(request)?;
+    fn route(&self, version: u64, request: &FacilitatorRequest, task: Task) -> Result<&dyn Settle, Fault> {
+        judge::same_offer(request, task)?;
         let offer = &request.payment_requirements;
         let network = offer.network.as_str();
         let mut here = self.routes.iter().filter(|route| route.network == network).peekable();
         if here.peek().is_none() {
             return Err((reason::INVALID_NETWORK, "nothing here settles on this network"));
         }
-        here.find(|route| route.settles(request.x402_version, &offer.scheme, network))
+        here.find(|route| route.settles(version, &offer.scheme, network))
             .and_then(|route| self.rails.get(route.rail))
             .map(AsRef::as_ref)
             .ok_or((reason::INVALID_SCHEME, "nothing here settles this scheme on this network"))
@@ -170,8 +226,15 @@ const UNSUPPORTED_SCHEME: Fault = (reason::INVALID_SCHEME, "the rail does not se
 
 impl Facilitator for LocalFacilitator {
     fn supported(&self) -> BoxFuture<'_, Result<SupportedResponse, FacilitatorError>> {
-        let kinds = self.rails.iter().flat_map(|rail| rail.kinds()).collect();
-        Box::pin(async move { Ok(SupportedResponse { kinds, ..SupportedResponse::default() }) })
+        let mut supported = SupportedResponse::default();
+        for rail in self.rails.iter() {
+            supported.kinds.extend(rail.kinds());
+            add_new(&mut supported.extensions, rail.extensions());
+            for (pattern, addresses) in rail.signers() {
+                add_new(supported.signers.entry(pattern).or_default(), addresses);
+            }
+        }
+        Box::pin(std::future::ready(Ok(supported)))
     }
 
     fn verify<'a>(

@@ -86,7 +86,7 @@ async fn a_body_that_is_not_strictly_the_message_is_400_and_names_the_member() {
         (spoiled("/paymentPayload/x402Version", json!(1)), Some("x402Version")),
         (
             r#"{"x402Version":1,"paymentPayload":{"x402Version":1},"paymentRequirements":{}}"#.into(),
-            Some("x402Version"),
+            Some("paymentPayload.scheme"),
         ),
         (without("", "paymentPayload"), Some("paymentPayload")),
         (without("", "paymentRequirements"), Some("paymentRequirements")),

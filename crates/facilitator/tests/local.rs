@@ -5,7 +5,7 @@ mod scripted;
 
 use std::sync::Arc;
 
-use farthing_facilitator::{ConfigError, LocalFacilitator};
+use farthing_facilitator::{ByNetwork, ConfigError, LocalFacilitator};
 use farthing_protocol::Amount;
 use farthing_protocol::rail::{Facilitator, FacilitatorError, Outcome, Settle, Tenant, UnknownOutcome};
 use farthing_protocol::reason;
@@ -91,6 +91,115 @@ async fn what_nothing_here_settles_is_refused_and_no_rail_is_asked() {
     json["paymentRequirements"]["extra"] = json!({ "more": true });
     assert_eq!(told(&local.settle(&request_of(&json)).await).0, "settled");
     assert_eq!(rail.settles(), 1);
+}
+
+#[tokio::test]
+async fn only_what_was_used_may_be_less_than_what_was_accepted() {
+    let rail =
+        Arc::new(Script { kinds: vec![kind("upto", NETWORK), kind("exact", NETWORK)], ..Script::default() });
+    let local = rail.local();
+    let of = |scheme: &str, used: &str| {
+        let mut json = request_json();
+        json["paymentPayload"]["accepted"]["scheme"] = scheme.into();
+        json["paymentRequirements"]["scheme"] = scheme.into();
+        json["paymentRequirements"]["amount"] = used.into();
+        request_of(&json)
+    };
+    for (scheme, used, settles) in
+        [("upto", "999", true), ("upto", "1000", true), ("upto", "1001", false), ("exact", "999", false)]
+    {
+        let amount = Some(Amount(used.parse().unwrap()));
+        *rail.settle.lock().unwrap() =
+            Outcome::Settled(farthing_protocol::v2::SettlementResponse { amount, ..settled() });
+        let expected = if settles { "settled" } else { "not settled" };
+        assert_eq!(told(&local.settle(&of(scheme, used)).await).0, expected, "{scheme} {used}");
+        // What is verified is the whole offer.
+        let valid = local.verify(&of(scheme, used)).await.unwrap().is_valid;
+        assert_eq!(valid, used == "1000", "{scheme} {used}");
+    }
+    assert_eq!(rail.settles(), 2);
+}
+
+#[tokio::test]
+async fn addresses_of_an_evm_chain_are_the_same_in_either_case() {
+    const CHAIN: &str = "eip155:84532";
+    let rail = Arc::new(Script { kinds: vec![kind("exact", CHAIN)], ..Script::default() });
+    *rail.settle.lock().unwrap() =
+        Outcome::Settled(farthing_protocol::v2::SettlementResponse { network: CHAIN.into(), ..settled() });
+    let local = rail.local();
+    let of = |network: &str, asset: &str| {
+        let mut json = request_json();
+        for (offer, asset) in [("/paymentRequirements", "0xaB01"), ("/paymentPayload/accepted", asset)] {
+            let offer = json.pointer_mut(offer).unwrap();
+            (offer["scheme"], offer["network"], offer["asset"]) =
+                ("exact".into(), network.into(), asset.into());
+        }
+        request_of(&json)
+    };
+    assert_eq!(told(&local.settle(&of(CHAIN, "0xAb01")).await).0, "settled");
+    assert_eq!(told(&local.settle(&of(CHAIN, "0xab02")).await).0, "not settled");
+    assert_eq!(rail.settles(), 1);
+    // Names of other networks differ by case.
+    let rail = script_of("exact", NETWORK);
+    assert_eq!(told(&rail.local().settle(&of(NETWORK, "0xAb01")).await).0, "not settled");
+    assert_eq!(told(&rail.local().settle(&of(NETWORK, "0xaB01")).await).0, "settled");
+}
+
+#[tokio::test]
+async fn each_network_is_left_to_its_own_facilitator() {
+    let (first, second) = (script_of("exact", NETWORK), script_of("exact", OTHER_NETWORK));
+    *second.settle.lock().unwrap() = Outcome::Settled(farthing_protocol::v2::SettlementResponse {
+        network: OTHER_NETWORK.into(),
+        ..settled()
+    });
+    let both =
+        ByNetwork::new(Arc::new(first.local())).on(OTHER_NETWORK.parse().unwrap(), Arc::new(second.local()));
+    for (network, calls) in [(NETWORK, (1, 0)), (OTHER_NETWORK, (1, 1))] {
+        let mut json = request_json();
+        for offer in ["/paymentRequirements", "/paymentPayload/accepted"] {
+            let offer = json.pointer_mut(offer).unwrap();
+            (offer["scheme"], offer["network"]) = ("exact".into(), network.into());
+        }
+        assert_eq!(told(&both.settle(&request_of(&json)).await).0, "settled");
+        assert!(both.verify(&request_of(&json)).await.unwrap().is_valid);
+        assert_eq!((first.settles(), second.settles()), calls);
+        assert_eq!((first.count("verify"), second.count("verify")), calls);
+    }
+    let kinds = both.supported().await.unwrap().kinds;
+    assert_eq!(kinds, [first.kinds(), second.kinds()].concat());
+
+    // What `rest` also settles there is not asked of it.
+    let rest = Arc::new(Script { kinds: [first.kinds(), second.kinds()].concat(), ..Script::default() });
+    let both =
+        ByNetwork::new(Arc::new(rest.local())).on(OTHER_NETWORK.parse().unwrap(), Arc::new(second.local()));
+    assert_eq!(both.supported().await.unwrap().kinds, kinds);
+
+    let id = "ab".repeat(32).parse().unwrap();
+    *second.payment.lock().unwrap() = Ok(Some(json!({ "state": "held" })));
+    assert_eq!(both.payment(&id).await.unwrap().unwrap()["state"], "held");
+}
+
+#[tokio::test]
+async fn what_rails_understand_and_sign_with_is_told_once() {
+    let of = |network: &str, extensions: &[&str], signers: &[&str]| {
+        Arc::new(Script {
+            kinds: vec![kind("exact", network)],
+            extensions: extensions.iter().map(|name| (*name).to_owned()).collect(),
+            signers: vec![("eip155:*".into(), signers.iter().map(|name| (*name).to_owned()).collect())],
+            ..Script::default()
+        })
+    };
+    let (first, second) =
+        (of(NETWORK, &["a", "b"], &["0x1"]), of(OTHER_NETWORK, &["b", "c"], &["0x1", "0x2"]));
+    let local = LocalFacilitator::new(vec![first as _, second as _]).unwrap();
+    let supported = local.supported().await.unwrap();
+    assert_eq!(supported.extensions, ["a", "b", "c"]);
+    assert_eq!(
+        supported.signers.into_iter().collect::<Vec<_>>(),
+        [("eip155:*".to_owned(), vec!["0x1".to_owned(), "0x2".to_owned()])]
+    );
+    let plain = Script::new().local().supported().await.unwrap();
+    assert!(plain.extensions.is_empty() && plain.signers.is_empty());
 }
 
 #[tokio::test]

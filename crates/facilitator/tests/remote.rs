@@ -402,6 +402,77 @@ async fn a_clear_refusal_is_one_with_any_status() {
 }
 
 #[tokio::test]
+async fn a_refusal_without_what_it_has_nothing_to_say_for_is_one() {
+    for refusal in [
+        r#"{"success":false,"errorReason":"invalid_exact_evm_signature"}"#,
+        r#"{"success":false,"errorReason":"invalid_exact_evm_signature","transaction":null,"network":null,"payer":null}"#,
+        r#"{"success":false,"errorReason":"invalid_exact_evm_signature","payer":"0x1","amount":"","more":{}}"#,
+    ] {
+        for status in ["200 OK", "400 Bad Request", "402 Payment Required", "500 Oops"] {
+            let (address, _) = play(answer(status, "application/json; charset=utf-8", refusal)).await;
+            assert_eq!(told(&impatient(address).settle(&request()).await).0, "not settled", "{refusal}");
+        }
+    }
+    // A success leaves nothing out.
+    for success in [r#"{"success":true,"transaction":"cd"}"#, r#"{"success":true,"errorReason":"x"}"#] {
+        let (address, _) = play(json(success)).await;
+        assert_eq!(told(&impatient(address).settle(&request()).await).0, "unknown", "{success}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_after_which_a_transaction_may_land_is_no_refusal() {
+    let of = |reason: &str, transaction: &str, message: &str| {
+        json(format!(
+            r#"{{"success":false,"errorReason":"{reason}","errorMessage":"{message}","transaction":"{transaction}","network":"{NETWORK}","payer":"0x1"}}"#
+        ))
+    };
+    for (reason, transaction, message, expected) in [
+        // Reverted: the transaction is named.
+        ("invalid_exact_evm_transaction_failed", "0xab", "", "not settled"),
+        ("invalid_transaction_state", "0xab", "", "not settled"),
+        ("invalid_exact_evm_nonce_already_used", "", "", "not settled"),
+        // An error on the way, when nobody knows how far it got.
+        ("invalid_exact_evm_transaction_failed", "", "", "unknown"),
+        ("transaction_failed", "", "", "unknown"),
+        ("Timed out while waiting for transaction to be confirmed", "", "", "unknown"),
+        ("invalid_exact_evm_transaction_failed: replacement fee too low", "", "", "unknown"),
+        (
+            "invalid_exact_evm_transaction_failed",
+            "0xab",
+            "settlement_pending, but failed to persist for retry: full",
+            "unknown",
+        ),
+        ("settlement_pending", "0xab", "timeout", "unknown"),
+    ] {
+        let (address, _) = play(of(reason, transaction, message)).await;
+        let outcome = impatient(address).settle(&request()).await;
+        assert_eq!(told(&outcome).0, expected, "{reason} {transaction} {message}");
+    }
+}
+
+#[tokio::test]
+async fn what_other_facilitators_add_and_leave_out_is_understood() {
+    let (address, _) = play(json(
+        r#"{"isValid":false,"invalidReason":"permit2_allowance_required","invalidMessage":null,"payer":"0x1","extensions":{"a":{}},"extra":null}"#,
+    ))
+    .await;
+    let verdict = impatient(address).verify(&request()).await.unwrap();
+    assert_eq!(verdict.invalid_reason.as_deref(), Some("permit2_allowance_required"));
+    let (address, _) = play(json(
+        r#"{"kinds":[{"x402Version":1,"scheme":"exact","network":"base-sepolia"},{"x402Version":2,"scheme":"upto","network":"eip155:84532","extra":{"facilitatorAddress":"0x1"}},{"x402Version":2,"scheme":"exact","network":"eip155:84532","extra":null}],"more":1}"#,
+    ))
+    .await;
+    let supported = impatient(address).supported().await.unwrap();
+    assert_eq!(supported.kinds.len(), 3);
+    assert!(supported.extensions.is_empty() && supported.signers.is_empty());
+    // An error that is no verdict is none.
+    let (address, _) =
+        play(answer("400 Bad Request", "application/json", r#"{"error":"Missing payload"}"#)).await;
+    assert!(impatient(address).verify(&request()).await.is_err());
+}
+
+#[tokio::test]
 async fn t35_a_facilitator_that_is_down_leaves_everything_unknown_until_it_is_back() {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = port.local_addr().unwrap();

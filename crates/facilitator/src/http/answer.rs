@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use farthing_protocol::problem::{self, Problem};
 use farthing_protocol::rail::{FacilitatorError, Outcome};
-use farthing_protocol::v2::FacilitatorRequest;
+use farthing_protocol::records::RecordsError;
 use farthing_protocol::{Retry, WireError};
 use serde::Serialize;
 
@@ -27,9 +27,11 @@ pub(super) enum Refusal {
     BodyTooSlow,
     BodyBroken,
     Malformed(WireError),
+    BadQuery,
     PaymentUnknown,
     Busy,
     TooSlow,
+    Records(RecordsError),
     Facilitator(FacilitatorError),
 }
 
@@ -43,7 +45,8 @@ impl Refusal {
                 404,
                 "not-found",
                 "No such path",
-                "the paths are /verify, /settle, /supported, /payments/{id} and /healthz",
+                "the paths are /verify, /settle, /supported, /payments/{id}, /healthz and, with a catalogue, \
+                 /discovery/resources",
                 Retry::None,
             ),
             Self::WrongMethod => refuse(
@@ -86,6 +89,21 @@ impl Refusal {
                 Problem::new(400, "malformed", "Malformed request", fault.to_string(), fault.retry())
                     .with_field(fault.field())
             }
+            Self::BadQuery => refuse(
+                400,
+                "malformed",
+                "Malformed request",
+                "`limit` and `offset` must be whole numbers, and no parameter may be given twice",
+                Retry::None,
+            )
+            .with_field(Some("query")),
+            Self::Records(_) => refuse(
+                503,
+                "unreachable",
+                "The catalogue cannot be reached",
+                "what is listed cannot be read; try again",
+                Retry::Same,
+            ),
             Self::PaymentUnknown => refuse(
                 404,
                 "payment-unknown",
@@ -131,6 +149,9 @@ impl IntoResponse for Refusal {
         if let Self::Facilitator(error) = &self {
             tracing::warn!(%error, "a rail could not answer");
         }
+        if let Self::Records(error) = &self {
+            tracing::warn!(%error, "the catalogue cannot be read");
+        }
         let problem = self.problem();
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = reply(status, problem::CONTENT_TYPE, problem.to_json());
@@ -150,9 +171,9 @@ pub(super) fn ok<T: Serialize>(message: &T) -> Response {
     json(StatusCode::OK, message)
 }
 
-/// What became of a settlement: 200 when that is known, else 503.
-pub(super) fn outcome(request: &FacilitatorRequest, outcome: &Outcome) -> Response {
-    let (status, message) = carried::answer(request, outcome);
+/// What became of a settlement on `network`: 200 when that is known, else 503.
+pub(super) fn outcome(network: &str, outcome: &Outcome) -> Response {
+    let (status, message) = carried::answer_on(network, outcome);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = json(status, message.as_ref());
     if status == StatusCode::SERVICE_UNAVAILABLE {

@@ -11,25 +11,27 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, Request};
 use axum::response::Response;
 use axum::routing::{get, post};
-use farthing_protocol::rail::{Facilitator, Outcome, PaymentId, UnknownOutcome};
-use farthing_protocol::v2::{FacilitatorRequest, VERSION};
-use farthing_protocol::{WireError, json};
+use farthing_protocol::rail::{Facilitator, FacilitatorError, Outcome, PaymentId, Tenant, UnknownOutcome};
+use farthing_protocol::v2::{FacilitatorRequest, VerifyResponse};
+use farthing_protocol::{WireError, json, v1, v2};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use crate::LocalFacilitator;
+use crate::discovery::{self, Filter};
+use crate::{FacilitatorRequestV1, LocalFacilitator};
 use answer::Refusal;
 pub use options::HttpOptions;
 
-/// The routes `POST /verify`, `POST /settle`, `GET /supported`, `GET /payments/{id}` and `GET /healthz`.
+/// The routes `POST /verify`, `POST /settle`, `GET /supported`, `GET /payments/{id}`, `GET /healthz` and, with a
+/// [catalogue](HttpOptions::catalogue), `GET /discovery/resources`.
 ///
 /// Everything else is answered 404 or 405; every refusal has a problem (RFC 9457) as its body.
 pub fn service(local: LocalFacilitator, options: HttpOptions) -> Router {
@@ -39,6 +41,7 @@ pub fn service(local: LocalFacilitator, options: HttpOptions) -> Router {
         .route("/settle", post(settle))
         .route("/supported", get(supported))
         .route("/payments/{id}", get(payment))
+        .route("/discovery/resources", get(resources))
         .route("/healthz", get(async || answer::ok(&serde_json::json!({ "status": "ok" }))))
         .fallback(async || Refusal::NoSuchPath)
         .method_not_allowed_fallback(async || Refusal::WrongMethod)
@@ -56,25 +59,32 @@ struct Service {
 async fn verify(State(service): State<Service>, request: Request<Body>) -> Result<Response, Refusal> {
     let deadline = service.deadline();
     let caller = service.options.caller(request.headers()).ok_or(Refusal::Unauthorized)?;
-    let request = service.read(request, deadline).await?;
-    match timeout_at(deadline, service.local.verify_as(&caller, &request)).await {
-        Ok(answer) => answer.map(|answer| answer::ok(&answer)).map_err(Refusal::Facilitator),
-        Err(_) => Err(Refusal::TooSlow),
+    let asked = service.read(request, deadline).await?;
+    let answer = match timeout_at(deadline, asked.verify(&service.local, &caller)).await {
+        Ok(answer) => answer.map_err(Refusal::Facilitator)?,
+        Err(_) => return Err(Refusal::TooSlow),
+    };
+    if answer.is_valid {
+        service.notice(&caller, &asked);
     }
+    Ok(answer::ok(&answer))
 }
 
 async fn settle(State(service): State<Service>, request: Request<Body>) -> Result<Response, Refusal> {
     let deadline = service.deadline();
     let caller = service.options.caller(request.headers()).ok_or(Refusal::Unauthorized)?;
-    let request = Arc::new(service.read(request, deadline).await?);
+    let asked = Arc::new(service.read(request, deadline).await?);
     let permit = Arc::clone(&service.settles).try_acquire_owned().map_err(|_| Refusal::Busy)?;
 
     // A task of its own: it ends when the rail does, whoever still listens.
     let task = tokio::spawn({
-        let (local, request) = (service.local, Arc::clone(&request));
+        let (service, asked) = (service, Arc::clone(&asked));
         async move {
-            let outcome = local.settle_as(&caller, &request).await;
+            let outcome = asked.settle(&service.local, &caller).await;
             drop(permit);
+            if matches!(outcome, Outcome::Settled(_)) {
+                service.notice(&caller, &asked);
+            }
             outcome
         }
     });
@@ -83,12 +93,30 @@ async fn settle(State(service): State<Service>, request: Request<Body>) -> Resul
         Ok(Err(_)) => Outcome::Unknown(UnknownOutcome("the rail stopped in the middle".into())),
         Err(_) => Outcome::Unknown(UnknownOutcome("the rail took too long".into())),
     };
-    Ok(answer::outcome(&request, &outcome))
+    Ok(answer::outcome(asked.network(), &outcome))
 }
 
 async fn supported(State(service): State<Service>) -> Result<Response, Refusal> {
     match timeout_at(service.deadline(), service.local.supported()).await {
-        Ok(answer) => answer.map(|answer| answer::ok(&answer)).map_err(Refusal::Facilitator),
+        Ok(Ok(mut answer)) => {
+            let bazaar = service.options.catalogue.is_some().then(|| discovery::EXTENSION.to_owned());
+            answer.extensions.extend(bazaar);
+            Ok(answer::ok(&answer))
+        }
+        Ok(Err(error)) => Err(Refusal::Facilitator(error)),
+        Err(_) => Err(Refusal::TooSlow),
+    }
+}
+
+async fn resources(
+    State(service): State<Service>,
+    filter: Result<Query<Filter>, QueryRejection>,
+) -> Result<Response, Refusal> {
+    let Some(catalogue) = &service.options.catalogue else { return Err(Refusal::NoSuchPath) };
+    let Ok(Query(filter)) = filter else { return Err(Refusal::BadQuery) };
+    match timeout_at(service.deadline(), catalogue.list(&filter)).await {
+        Ok(Ok(page)) => Ok(answer::ok(&page)),
+        Ok(Err(error)) => Err(Refusal::Records(error)),
         Err(_) => Err(Refusal::TooSlow),
     }
 }
@@ -116,7 +144,7 @@ impl Service {
     }
 
     /// Reads the body of `/verify` and `/settle`.
-    async fn read(&self, request: Request<Body>, deadline: Instant) -> Result<FacilitatorRequest, Refusal> {
+    async fn read(&self, request: Request<Body>, deadline: Instant) -> Result<Asked, Refusal> {
         let limit = self.options.limits.json_body_bytes;
         let (parts, body) = request.into_parts();
         if !is_plain_json(&parts.headers) {
@@ -136,24 +164,77 @@ impl Service {
         self.parse(&body).map_err(Refusal::Malformed)
     }
 
-    fn parse(&self, body: &[u8]) -> Result<FacilitatorRequest, WireError> {
+    fn parse(&self, body: &[u8]) -> Result<Asked, WireError> {
         let limits = &self.options.limits;
-        let version = |found: u64| WireError::Version { found: found.to_string(), expected: VERSION };
         match json::read::<FacilitatorRequest>(body, limits) {
             Ok(request) => {
                 let versions = [request.x402_version, request.payment_payload.x402_version];
-                versions
-                    .into_iter()
-                    .find(|found| *found != VERSION)
-                    .map_or(Ok(request), |found| Err(version(found)))
+                of_version(v2::VERSION, versions).map(|()| Asked::V2(request))
             }
             // Messages of another version have other members: the version is what is wrong with them.
             Err(WireError::Member { path, why }) => match json::read::<Versioned>(body, limits) {
-                Ok(Versioned { x402_version }) if x402_version != VERSION => Err(version(x402_version)),
+                Ok(Versioned { x402_version: v1::VERSION }) => {
+                    let request = json::read::<FacilitatorRequestV1>(body, limits)?;
+                    let versions = [request.x402_version, request.payment_payload.x402_version];
+                    of_version(v1::VERSION, versions).map(|()| Asked::V1(request))
+                }
+                Ok(Versioned { x402_version }) if x402_version != v2::VERSION => {
+                    of_version(v2::VERSION, [x402_version]).and(Err(WireError::Member { path, why }))
+                }
                 _ => Err(WireError::Member { path, why }),
             },
             Err(fault) => Err(fault),
         }
+    }
+
+    /// A payment proved that somebody pays for a resource: the catalogue may want to know.
+    fn notice(&self, caller: &Tenant, asked: &Asked) {
+        if let (Some(catalogue), Asked::V2(request)) = (&self.options.catalogue, asked) {
+            catalogue.notice(self.options.origins(caller), request);
+        }
+    }
+}
+
+/// What is asked, in the version that it is asked in.
+#[derive(Debug)]
+enum Asked {
+    V2(FacilitatorRequest),
+    V1(FacilitatorRequestV1),
+}
+
+impl Asked {
+    /// The network, as the request calls it.
+    fn network(&self) -> &str {
+        match self {
+            Self::V2(request) => request.payment_requirements.network.as_str(),
+            Self::V1(request) => request.network(),
+        }
+    }
+
+    async fn verify(
+        &self,
+        local: &LocalFacilitator,
+        caller: &Tenant,
+    ) -> Result<VerifyResponse, FacilitatorError> {
+        match self {
+            Self::V2(request) => local.verify_as(caller, request).await,
+            Self::V1(request) => local.verify_v1_as(caller, request).await,
+        }
+    }
+
+    async fn settle(&self, local: &LocalFacilitator, caller: &Tenant) -> Outcome {
+        match self {
+            Self::V2(request) => local.settle_as(caller, request).await,
+            Self::V1(request) => local.settle_v1_as(caller, request).await,
+        }
+    }
+}
+
+/// Whether all of a request is in the version that it says.
+fn of_version<const N: usize>(expected: u64, versions: [u64; N]) -> Result<(), WireError> {
+    match versions.into_iter().find(|found| *found != expected) {
+        Some(found) => Err(WireError::Version { found: found.to_string(), expected }),
+        None => Ok(()),
     }
 }
 

@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
-use farthing_protocol::Limits;
 use farthing_protocol::digest::sha256;
 use farthing_protocol::rail::Tenant;
+use farthing_protocol::{Limits, Origin, WireError};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::ConfigError;
 use crate::config::check_token;
+use crate::discovery::Catalogue;
 
 /// Settings of the [service](super::service). The default serves everybody.
 #[derive(Clone)]
 pub struct HttpOptions {
     tenants: Vec<(TokenHash, Tenant)>,
+    origins: Vec<(Tenant, Origin)>,
+    pub(super) catalogue: Option<Catalogue>,
     pub(super) limits: Limits,
     pub(super) timeout: Duration,
     pub(super) concurrent_settles: usize,
@@ -30,6 +33,8 @@ impl Default for HttpOptions {
     fn default() -> Self {
         Self {
             tenants: Vec::new(),
+            origins: Vec::new(),
+            catalogue: None,
             limits: Limits::default(),
             timeout: Duration::from_secs(8),
             concurrent_settles: 256,
@@ -55,6 +60,40 @@ impl HttpOptions {
         }
         self.tenants.push((hash, Tenant(tenant.to_owned())));
         Ok(self)
+    }
+
+    /// Says that `tenant` sells at `origin` (`https://api.example.com`), so that what is paid for there can be
+    /// [listed](Self::catalogue). A tenant may sell at several origins.
+    ///
+    /// # Errors
+    /// [`ConfigError::Setting`] when there is no such tenant yet, or this is no origin.
+    pub fn sells_at(mut self, tenant: &str, origin: &str) -> Result<Self, ConfigError> {
+        let Some(tenant) = self.tenants.iter().map(|(_, known)| known).find(|known| known.0 == tenant) else {
+            return Err(ConfigError::setting("tenant", "must have a token before it can have an origin"));
+        };
+        let origin: Origin =
+            origin.parse().map_err(|fault: WireError| ConfigError::setting("origin", fault.to_string()))?;
+        if !origin.is_https() && !origin.is_loopback() {
+            return Err(ConfigError::setting(
+                "origin",
+                "must begin with https:// unless it names this machine",
+            ));
+        }
+        self.origins.push((tenant.clone(), origin));
+        Ok(self)
+    }
+
+    /// Lists at `GET /discovery/resources` what is paid for through this facilitator and sold at an origin of
+    /// the [tenant](Self::sells_at) that asked. Without it, that path is answered 404.
+    #[must_use]
+    pub fn catalogue(mut self, catalogue: Catalogue) -> Self {
+        self.catalogue = Some(catalogue);
+        self
+    }
+
+    /// Where `tenant` sells.
+    pub(super) fn origins<'a>(&'a self, tenant: &'a Tenant) -> impl Iterator<Item = &'a Origin> {
+        self.origins.iter().filter(move |(seller, _)| seller == tenant).map(|(_, origin)| origin)
     }
 
     /// Bytes of the longest body that is read; a longer one is answered 413. Default 256 KiB.
@@ -108,6 +147,8 @@ impl fmt::Debug for HttpOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpOptions")
             .field("tenants", &self.tenants.iter().map(|(_, tenant)| &tenant.0).collect::<Vec<_>>())
+            .field("origins", &self.origins)
+            .field("catalogue", &self.catalogue)
             .field("limits", &self.limits)
             .field("timeout", &self.timeout)
             .field("concurrent_settles", &self.concurrent_settles)

@@ -11,6 +11,7 @@ use farthing_protocol::problem::{self, Problem};
 use farthing_protocol::rail::{BoxFuture, Facilitator, FacilitatorError, Outcome, PaymentId, UnknownOutcome};
 use farthing_protocol::v2::{FacilitatorRequest, SettlementResponse, SupportedResponse, VerifyResponse};
 use farthing_protocol::{Limits, Origin, WireError, json};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -130,7 +131,11 @@ impl RemoteFacilitator {
         };
         match self.message::<SettlementResponse>(&answer) {
             Ok(message) => carried::outcome(request, answer.status, message),
-            Err(why) => unknown(why),
+            // Some facilitators leave out of a refusal what they have nothing to say for.
+            Err(why) => match self.message::<Refused>(&answer) {
+                Ok(refused) if !refused.success => carried::outcome(request, answer.status, refused.into()),
+                _ => unknown(why),
+            },
         }
     }
 
@@ -207,6 +212,26 @@ impl RemoteFacilitator {
             408 | 429 | 500.. => FacilitatorError::Unreachable(why),
             _ => FacilitatorError::Malformed(why),
         }
+    }
+}
+
+/// What a refusal must say at least.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Refused {
+    success: bool,
+    error_reason: Option<String>,
+    error_message: Option<String>,
+    payer: Option<String>,
+    transaction: Option<String>,
+    network: Option<String>,
+}
+
+impl From<Refused> for SettlementResponse {
+    fn from(refused: Refused) -> Self {
+        let Refused { success, error_reason, error_message, payer, transaction, network } = refused;
+        let (transaction, network) = (transaction.unwrap_or_default(), network.unwrap_or_default());
+        Self { success, error_reason, error_message, payer, transaction, network, ..Self::default() }
     }
 }
 

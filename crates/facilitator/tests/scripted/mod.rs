@@ -28,6 +28,10 @@ pub(crate) struct Script {
     pub(crate) delay: Mutex<Duration>,
     pub(crate) panics: Mutex<bool>,
     pub(crate) calls: Mutex<Vec<(&'static str, Tenant)>>,
+    /// The last request, as the rail saw it.
+    pub(crate) seen: Mutex<Option<FacilitatorRequest>>,
+    pub(crate) extensions: Vec<String>,
+    pub(crate) signers: Vec<(String, Vec<String>)>,
     pub(crate) settles_finished: AtomicUsize,
 }
 
@@ -41,6 +45,9 @@ impl Default for Script {
             delay: Mutex::default(),
             panics: Mutex::default(),
             calls: Mutex::default(),
+            seen: Mutex::default(),
+            extensions: Vec::new(),
+            signers: Vec::new(),
             settles_finished: AtomicUsize::default(),
         }
     }
@@ -76,19 +83,29 @@ impl Settle for Script {
         self.kinds.clone()
     }
 
+    fn extensions(&self) -> Vec<String> {
+        self.extensions.clone()
+    }
+
+    fn signers(&self) -> Vec<(String, Vec<String>)> {
+        self.signers.clone()
+    }
+
     fn verify<'a>(
         &'a self,
         caller: &'a Tenant,
-        _: &'a FacilitatorRequest,
+        request: &'a FacilitatorRequest,
     ) -> BoxFuture<'a, Result<VerifyResponse, FacilitatorError>> {
         Box::pin(async move {
+            *self.seen.lock().unwrap() = Some(request.clone());
             self.called("verify", caller).await;
             self.verify.lock().unwrap().clone()
         })
     }
 
-    fn settle<'a>(&'a self, caller: &'a Tenant, _: &'a FacilitatorRequest) -> BoxFuture<'a, Outcome> {
+    fn settle<'a>(&'a self, caller: &'a Tenant, request: &'a FacilitatorRequest) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
+            *self.seen.lock().unwrap() = Some(request.clone());
             self.called("settle", caller).await;
             self.settles_finished.fetch_add(1, SeqCst);
             self.settle.lock().unwrap().clone()
