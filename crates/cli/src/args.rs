@@ -100,7 +100,10 @@ the currency code that ISO 4217 reserves for tests.
 
 The story is told step by step: the price, the payment, the answer and its receipt, the same payment presented \
 again, the same payment presented for something else, a page that the agent will not buy, and then many requests \
-until the budget is used up. It ends by verifying the ledger's whole history.";
+until the budget is used up. It ends by verifying the ledger's whole history.
+
+With --network the money is a token on an EVM chain: the agent signs what a facilitator settles there, and the \
+story ends with the balances on the chain.";
 
 const DEMO_AFTER: &str = "\
 EXAMPLES
@@ -112,6 +115,10 @@ EXAMPLES
       The story, and then a server to try things on.
   farthing demo --serve --no-story --data ./ledger --port 4021
       A server that can be stopped, killed and started again.
+  farthing demo --network eip155:84532 --rpc http://127.0.0.1:8545
+      The same with a token on a chain of your own, as started by
+      `anvil --chain-id 84532 --block-time 1 --mixed-mining`. A token like
+      USDC must be there, at the address that USDC has on that chain.
 
 OUTPUT WITH --json
   One line at the end:
@@ -129,6 +136,13 @@ OUTPUT WITH --json
        \"network\":\"farthing:...\",\"data\":\"DIR\",\"agent_key\":\"DIR/agent.key\",
        \"pages\":[{\"path\":\"/spec/receipt.md\",\"price\":\"0.001 XTS\"},...]}
 
+  With --network the line is
+      {\"requests\":20,\"paid\":15,\"refused_by_budget\":5,\"spent\":\"0.037 USD\",
+       \"chain_balanced\":true,\"network\":\"eip155:84532\",\"token\":\"0x...\",
+       \"agent\":{\"address\":\"0x...\",\"before\":\"...\",\"after\":\"...\"},
+       \"seller\":{...},\"p50_ms\":20.1,\"p99_ms\":31.4}
+  with balances on the chain in atomic units of the token.
+
 FILES in the directory of --data
   rows/             The ledger. `farthing ledger check --data DIR` verifies
                     it, also while it is in use.
@@ -141,16 +155,17 @@ FILES in the directory of --data
   payment.header    The payment of the last story, to be presented again.
 
 EXIT STATUS
-  0  The ledger confirmed every paid answer, and balances.
+  0  The ledger confirmed every paid answer, and balances; on a chain: the
+     balances there moved by exactly the price of what was paid.
   1  Not so; the reason is on standard error.
-  2  Wrong arguments, or a directory or port that cannot be used.";
+  2  Wrong arguments, or a directory, port or chain that cannot be used.";
 
 /// Options of `farthing demo`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
-    /// How many requests the agent makes after the story
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=100_000))]
-    pub(crate) requests: u32,
+    /// How many requests the agent makes after the story; 50 unless given, 20 on a chain
+    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub(crate) requests: Option<u32>,
 
     /// Keep the server running afterwards, until ctrl-c
     ///
@@ -175,6 +190,23 @@ pub(crate) struct DemoArgs {
     /// restart good after it.
     #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
     pub(crate) port: u16,
+
+    /// Pay with a token on this chain, such as eip155:84532, instead of play money on a ledger
+    ///
+    /// It must be a development chain (anvil or hardhat) that says it is this one: the demonstration uses the
+    /// accounts that these chains are known to have, and no others.
+    #[arg(long, value_name = "CHAIN", requires = "rpc", conflicts_with_all = ["serve", "data"])]
+    pub(crate) network: Option<String>,
+
+    /// Where the chain of --network answers
+    #[arg(long, value_name = "URL", requires = "network")]
+    pub(crate) rpc: Option<String>,
+
+    /// Pay with the token at this address instead of the chain's USDC
+    ///
+    /// It must know EIP-3009 (transferWithAuthorization), as USDC does.
+    #[arg(long, value_name = "ADDRESS", requires = "network")]
+    pub(crate) token: Option<String>,
 
     /// Tell no story and make no requests: only start the server
     #[arg(long, requires = "serve", conflicts_with = "requests")]

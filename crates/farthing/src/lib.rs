@@ -1,8 +1,11 @@
 //! Pay per request over HTTP.
 //!
 //! One dependency for users: [`paywall`] charges for axum routes, [`Client`] pays for requests under a
-//! [`Budget`], [`LocalLedger`] settles both with no blockchain, no account and no configuration.
+//! [`Budget`], [`LocalLedger`] settles both with no blockchain, no account and no configuration. With feature `evm`,
+//! one more line lets the same server take USDC: see [`OnChain`].
 
+#[cfg(feature = "evm")]
+mod chain;
 #[cfg(feature = "facilitator")]
 mod ledger;
 
@@ -12,9 +15,18 @@ use farthing_protocol::rail::Facilitator;
 use farthing_protocol::{Origin, PublicKey, SecretKey};
 
 pub use farthing_facilitator as facilitator;
+pub use farthing_ledger::records;
 pub use farthing_protocol as protocol;
+#[cfg(feature = "evm")]
+pub use farthing_rail_evm as evm;
 pub use farthing_rail_native as native;
 
+#[cfg(feature = "evm")]
+pub use chain::evm_facilitator;
+#[cfg(all(feature = "evm", feature = "client"))]
+pub use chain::evm_wallet;
+#[cfg(all(feature = "evm", feature = "server"))]
+pub use chain::{OnChain, evm_paywall, evm_rails};
 #[cfg(feature = "client")]
 pub use farthing_client::{self as client, Budget, Client};
 #[cfg(feature = "facilitator")]
@@ -52,6 +64,10 @@ pub enum Error {
     /// The wallet cannot pay there.
     #[error(transparent)]
     Connect(#[from] native::pay::ConnectError),
+    /// The chain, or what was configured for it, is not as it should be.
+    #[cfg(feature = "evm")]
+    #[error(transparent)]
+    Evm(#[from] evm::ConfigError),
     /// The operating system refused.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -64,16 +80,36 @@ pub struct Settles {
     facilitator: Arc<dyn Facilitator>,
     #[cfg(feature = "facilitator")]
     ledger: Option<LocalLedger>,
+    #[cfg(feature = "evm")]
+    chains: Vec<OnChain>,
+}
+
+#[cfg(feature = "server")]
+impl Settles {
+    fn by(facilitator: Arc<dyn Facilitator>) -> Self {
+        Self {
+            facilitator,
+            #[cfg(feature = "facilitator")]
+            ledger: None,
+            #[cfg(feature = "evm")]
+            chains: Vec::new(),
+        }
+    }
+
+    /// Takes money on a chain as well. Each chain has its own facilitator; the records of the first are used for
+    /// all.
+    #[cfg(feature = "evm")]
+    #[must_use]
+    pub fn and(mut self, chain: OnChain) -> Self {
+        self.chains.push(chain);
+        self
+    }
 }
 
 #[cfg(feature = "server")]
 impl From<Arc<dyn Facilitator>> for Settles {
     fn from(facilitator: Arc<dyn Facilitator>) -> Self {
-        Self {
-            facilitator,
-            #[cfg(feature = "facilitator")]
-            ledger: None,
-        }
+        Self::by(facilitator)
     }
 }
 
@@ -88,12 +124,12 @@ impl<F: Facilitator + 'static> From<Arc<F>> for Settles {
 #[cfg(all(feature = "server", feature = "facilitator"))]
 impl From<&LocalLedger> for Settles {
     fn from(ledger: &LocalLedger) -> Self {
-        Self { facilitator: ledger.facilitator(), ledger: Some(ledger.clone()) }
+        Self { ledger: Some(ledger.clone()), ..Self::by(ledger.facilitator()) }
     }
 }
 
 /// A paywall that sells on a farthing ledger, its own or the one behind a facilitator: `auth-capture` is offered
-/// first, then `exact`.
+/// first, then `exact`, then what chains [`Settles`] names besides.
 ///
 /// `origin` is where clients reach this server (`https://api.example.com`), never the Host header. `payee`
 /// is the account that is credited, and its key can stay offline. `authorizer` is the hot key that captures,
@@ -114,10 +150,13 @@ pub async fn paywall(
     let config = |e: &dyn std::fmt::Display| Error::Config(e.to_string());
     let origin: Origin = origin.parse().map_err(|e| config(&e))?;
     let receipts = authorizer.derive("receipt");
-    let mut builder = Paywall::builder(origin).facilitator(facilitator.clone()).receipt_key(receipts);
+    let mut builder = Paywall::builder(origin).receipt_key(receipts);
     for rail in rails(payee, &authorizer, facilitator.as_ref()).await? {
         builder = builder.rail(rail);
     }
+    #[cfg(feature = "evm")]
+    let (builder, facilitator) = chain::add(builder, facilitator, &settles.chains).await?;
+    let builder = builder.facilitator(facilitator);
     let paywall = builder.build().map_err(|e| config(&e))?;
     #[cfg(feature = "facilitator")]
     if let Some(ledger) = settles.ledger {

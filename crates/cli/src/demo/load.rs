@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinSet;
 
 use super::pages::{AFFORDABLE, Page, TOO_EXPENSIVE};
-use super::world::{ASSET, World};
+use super::world::ASSET;
 use crate::Failure;
 
 /// Requests that the agent has open at the same time.
@@ -72,6 +72,8 @@ pub(super) struct Outcome {
     pub(super) failed: Vec<String>,
     /// Atomic units taken.
     pub(super) spent: u128,
+    /// What was paid for, in no order.
+    pub(super) urls: Vec<String>,
     paid_calls: Vec<Duration>,
     free_calls: Vec<Duration>,
 }
@@ -92,6 +94,7 @@ impl Outcome {
         self.unconfirmed.extend(other.unconfirmed);
         self.failed.extend(other.failed);
         self.spent += other.spent;
+        self.urls.extend(other.urls);
         self.paid_calls.extend(other.paid_calls);
         self.free_calls.extend(other.free_calls);
     }
@@ -116,6 +119,7 @@ impl Outcome {
             Some(payment) if status.is_success() => {
                 self.paid += 1;
                 self.spent += payment.amount.0;
+                self.urls.push(url.to_owned());
                 self.paid_calls.push(took);
                 if !payment.is_proven() {
                     let (id, told) = (payment.id, &payment.confirmation);
@@ -140,20 +144,16 @@ impl Outcome {
     }
 }
 
-/// Carries out a plan. `quiet` shows no progress.
-pub(super) async fn run(
-    world: &World,
-    client: &Client,
-    plan: &Plan,
-    quiet: bool,
-) -> Result<Outcome, Failure> {
+/// Carries out a plan at the server of `origin`. `quiet` shows no progress.
+pub(super) async fn run(origin: &str, client: &Client, plan: &Plan, quiet: bool) -> Result<Outcome, Failure> {
     let bar = progress(plan.pages.len(), quiet)?;
     let mut outcome = Outcome::default();
     // What the budget is for comes first, so that which requests find it used up does not depend on timing.
     let (first, rest) = plan.pages.split_at(plan.first);
     for pages in [first, rest] {
-        let urls: Arc<Vec<String>> = Arc::new(pages.iter().map(|page| world.url(page)).collect());
-        let free = Arc::new(format!("{}/", world.origin));
+        let urls: Arc<Vec<String>> =
+            Arc::new(pages.iter().map(|page| format!("{origin}{}", page.path)).collect());
+        let free = Arc::new(format!("{origin}/"));
         let next = Arc::new(AtomicUsize::new(0));
         let mut workers = JoinSet::new();
         for _ in 0..CONCURRENCY {

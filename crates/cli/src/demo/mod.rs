@@ -1,12 +1,15 @@
 //! `farthing demo`: an agent buys pages from a server, with everything between them real but the money.
 //!
 //! [`world`] starts it all, [`story`] tells what happens step by step, [`load`] makes many requests,
-//! [`report`] adds up and judges.
+//! [`report`] adds up and judges. [`chain`] does the same with a token on a development chain.
 
+#[cfg(feature = "evm")]
+mod chain;
 mod load;
 mod pages;
 mod report;
 mod story;
+mod telling;
 mod world;
 
 use farthing::client::AssetId;
@@ -27,12 +30,28 @@ use world::{ASSET, World};
 /// What the agent may spend on one request.
 const PER_REQUEST: &str = "0.01 XTS";
 
+/// How many requests the agent makes, unless asked otherwise.
+const REQUESTS: u32 = 50;
+
 /// Runs the command.
 pub(crate) fn run(options: &DemoArgs) -> Result<(), Failure> {
+    #[cfg(not(feature = "evm"))]
+    if options.network.is_some() {
+        return Err(Failure::bad_input(
+            "this program was built without the feature `evm`, which --network needs",
+        ));
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::unsound)?;
     runtime.block_on(async {
         let stop = Stop::listen()?;
+        #[cfg(feature = "evm")]
+        if let (Some(network), Some(rpc)) = (&options.network, &options.rpc) {
+            return tokio::select! {
+                told = chain::run(options, network, rpc) => told,
+                () = stop.wanted() => Err(Failure::unsound("stopped before the end")),
+            };
+        }
         let world = World::start(options.data.as_deref(), options.port).await?;
         let done = demonstrate(options, &world, &stop).await;
         let closed = world.close().await;
@@ -62,10 +81,10 @@ async fn demonstrate(options: &DemoArgs, world: &World, stop: &Stop) -> Result<(
 
 /// The story, the many requests and the judgement.
 async fn tell(options: &DemoArgs, world: &World) -> Result<Option<Told>, Failure> {
-    let plan = Plan::new(options.requests as usize, world.scale())?;
+    let plan = Plan::new(options.requests.unwrap_or(REQUESTS) as usize, world.scale())?;
     let (outcome, told) = if options.json {
         let client = agent(world, plan.cost)?;
-        (load::run(world, &client, &plan, true).await?, None)
+        (load::run(&world.origin, &client, &plan, true).await?, None)
     } else {
         let budget = Amount(plan.cost.0 + units(pages::FIRST, world.scale())?.0);
         let client = agent(world, budget)?;
@@ -73,7 +92,7 @@ async fn tell(options: &DemoArgs, world: &World) -> Result<Option<Told>, Failure
         if plan.requests() > 0 {
             print(&story::many_requests(world, &plan, budget)).map_err(Failure::unsound)?;
         }
-        (load::run(world, &client, &plan, false).await?, Some(told))
+        (load::run(&world.origin, &client, &plan, false).await?, Some(told))
     };
     let report = Report::new(world, &outcome, told.as_ref()).await?;
     let text = if options.json { report.line() } else { report.table() };

@@ -1,5 +1,13 @@
 //! What the demonstration sells: the pages of farthing's own specification.
 
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use farthing::Paywall;
+
+use super::world::ASSET;
+use crate::Failure;
+
 /// A page and its price.
 #[derive(Debug)]
 pub(super) struct Page {
@@ -12,6 +20,11 @@ pub(super) struct Page {
 }
 
 impl Page {
+    /// The price in another currency: as much of it as of play money.
+    pub(super) fn price_in(&self, currency: &str) -> String {
+        self.price.replace(ASSET, currency)
+    }
+
     /// The page itself.
     pub(super) fn text(&self) -> String {
         self.parts.join("\n\n")
@@ -91,11 +104,28 @@ pub(super) fn all() -> impl Iterator<Item = &'static Page> {
     AFFORDABLE.iter().copied().chain([TOO_EXPENSIVE])
 }
 
+/// The paid pages, each behind its price in `currency`, and the free list of them.
+///
+/// # Errors
+/// When the paywall cannot express a price.
+pub(super) fn router(paywall: &Paywall, origin: &str, currency: &str) -> Result<Router, Failure> {
+    let markdown = |text: String| ([(CONTENT_TYPE, "text/markdown; charset=utf-8")], text);
+    let index = index(origin, currency);
+    let mut router = Router::new().route("/", get(async move || markdown(index)));
+    for page in all() {
+        let price = paywall.try_price(page.price_in(currency).as_str()).map_err(Failure::unsound)?;
+        let price = price.description(page.title).mime_type("text/markdown");
+        let text = page.text();
+        router = router.route(page.path, get(async move || markdown(text)).layer(price));
+    }
+    Ok(router)
+}
+
 /// The page that costs nothing: what there is, and what it costs.
-pub(super) fn index(origin: &str) -> String {
+fn index(origin: &str, currency: &str) -> String {
     let mut text = String::from("# farthing: the specification, page by page\n\n");
     for page in all() {
-        text += &format!("- {origin}{}  {}: {}\n", page.path, page.price, page.title);
+        text += &format!("- {origin}{}  {}: {}\n", page.path, page.price_in(currency), page.title);
     }
     text
 }

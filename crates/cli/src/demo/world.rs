@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::header::CONTENT_TYPE;
-use axum::routing::get;
 use axum::serve::ListenerExt;
 use farthing::facilitator::http::HttpOptions;
 use farthing::native::NativePay;
@@ -140,14 +138,6 @@ async fn scale(ledger: &LocalLedger) -> Result<u8, Failure> {
 
 /// The paid pages, the free list of them, and the ledger's facilitator.
 fn router(paywall: &Paywall, ledger: &LocalLedger, origin: &str) -> Result<Router, Failure> {
-    let markdown = |text: String| ([(CONTENT_TYPE, "text/markdown; charset=utf-8")], text);
-    let index = pages::index(origin);
-    let mut router = Router::new().route("/", get(async move || markdown(index)));
-    for page in pages::all() {
-        let price = paywall.try_price(page.price).map_err(Failure::unsound)?;
-        let price = price.description(page.title).mime_type("text/markdown");
-        let text = page.text();
-        router = router.route(page.path, get(async move || markdown(text)).layer(price));
-    }
+    let router = pages::router(paywall, origin, ASSET)?;
     Ok(router.nest("/ledger", ledger.service(HttpOptions::default())))
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[cfg(feature = "evm")]
+mod chain;
 mod demo;
 mod help;
 mod inspect;
