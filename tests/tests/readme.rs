@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use farthing_testkit::anvil::Anvil;
 use farthing_testkit::{exchange, free_port, program, request, workspace};
 
 /// The port that the examples, the README and the manuals name.
@@ -23,7 +24,7 @@ fn read(path: impl AsRef<Path>) -> String {
 #[test]
 fn the_programs_in_the_readme_are_the_examples() {
     let readme = read("README.md");
-    for path in ["examples/server.rs", "examples/client.rs"] {
+    for path in ["examples/server.rs", "examples/client.rs", "examples/usdc.rs"] {
         let (_, shown) = readme.split_once(&format!("<!-- {path} -->\n```rust\n")).expect("a marked block");
         let (shown, _) = shown.split_once("```\n").expect("the block's end");
         assert_eq!(shown, read(path), "README.md does not show {path} as it is");
@@ -120,10 +121,12 @@ enum Proof {
     Serves,
     /// It asks a demonstration that is serving, or reads its ledger.
     AsksServer,
+    /// It pays on a chain, and ends well.
+    OnChain,
 }
 
 /// Every command that any document or manual shows.
-const COMMANDS: [(&str, Proof); 27] = [
+const COMMANDS: [(&str, Proof); 28] = [
     ("cargo xtask test", Proof::ThisRun),
     ("cargo xtask lint", Proof::ThisRun),
     ("cargo run -p farthing-examples --bin server", Proof::Examples),
@@ -132,6 +135,7 @@ const COMMANDS: [(&str, Proof); 27] = [
     ("cargo run --release -p farthing-cli -- demo", Proof::Ends),
     ("farthing demo", Proof::Ends),
     ("farthing demo --requests 2000 --json", Proof::Ends),
+    ("farthing demo --network eip155:84532 --rpc http://127.0.0.1:8545", Proof::OnChain),
     ("farthing demo --serve", Proof::Serves),
     ("farthing demo --serve --port 4021", Proof::Serves),
     ("farthing demo --serve --no-story --data ./ledger --port 4021", Proof::Serves),
@@ -319,6 +323,15 @@ impl Serving {
 /// The commands with one kind of proof.
 fn proven_by(proof: Proof) -> impl Iterator<Item = &'static str> {
     COMMANDS.iter().filter(move |(_, by)| *by == proof).map(|(command, _)| *command)
+}
+
+#[test]
+fn the_commands_that_pay_on_a_chain_do_what_they_say() {
+    let (shell, chain) = (Shell::new(), Anvil::start());
+    for line in proven_by(Proof::OnChain) {
+        let printed = shell.run(&line.replace("8545", &chain.port().to_string()));
+        assert!(printed.contains("402 Payment Required"), "{printed}");
+    }
 }
 
 #[test]

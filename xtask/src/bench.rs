@@ -1,10 +1,12 @@
 //! `cargo xtask bench`: the measurements behind the design decisions.
 
 use crate::step::{self, Fallible};
-use crate::workspace;
+use crate::{interop, npm, parts, workspace};
 
 /// Where figures are kept.
 const RESULTS: &str = "docs/bench/RESULTS.md";
+/// Where the figures of the EVM rail are kept.
+const EVM: &str = "docs/bench/EVM.md";
 /// Where the ledger's figures are kept.
 const LEDGER: &str = "docs/bench/LEDGER.md";
 
@@ -17,6 +19,14 @@ pub(crate) enum Bench {
     /// the dependency tree of farthing.
     Engines {
         /// Passed to the bench as they are; its `src/main.rs` names them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Measures verifications and paid calls on a private chain, beside the TypeScript reference.
+    ///
+    /// A full run replaces the figures in docs/bench/EVM.md.
+    Evm {
+        /// Passed to the bench as they are; `cargo xtask bench evm -- --help` names them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -48,6 +58,18 @@ pub(crate) fn run(bench: &Bench) -> Fallible {
                 .args(["run", "--release", "--manifest-path", "xtask/engine-bench/Cargo.toml", "--"])
                 .args(arguments),
         ),
+        Bench::Evm { arguments } => {
+            parts::set_up()?;
+            npm::contracts(&root)?;
+            let reference = interop::node(&root, &root.join("tests/interop/node"))?;
+            step::run(
+                step::cargo(&root)
+                    .args(["run", "--release", "--package", "farthing-evm-bench", "--"])
+                    .args(["--results", EVM, "--reference"])
+                    .arg(reference)
+                    .args(arguments),
+            )
+        }
         Bench::Ledger { arguments } => step::run(
             step::cargo(&root)
                 .args(["run", "--release", "--package", "farthing-ledger-bench", "--"])

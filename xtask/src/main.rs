@@ -5,10 +5,12 @@
 
 mod bench;
 mod ignores;
+mod interop;
 mod lengths;
 mod licences;
 mod lint;
 mod mutants;
+mod npm;
 mod parts;
 mod sans_io;
 mod sim;
@@ -38,6 +40,7 @@ enum Task {
     Lint(lint::Args),
     #[command(subcommand)]
     Bench(bench::Bench),
+    Interop(interop::Args),
     Sim(sim::Args),
     Soak(soak::Args),
     Mutants(mutants::Args),
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Lint(args) => lint::run(&args),
         Task::Bench(bench) => bench::run(&bench),
+        Task::Interop(args) => interop::run(&args),
         Task::Sim(args) => sim::run(&args),
         Task::Soak(args) => soak::run(&args),
         Task::Mutants(args) => mutants::run(&args),

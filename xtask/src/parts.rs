@@ -27,6 +27,13 @@ const PARTS: &[Part] = &[
         apt: &["curl"],
     },
     Part { name: "jq", needed_for: "the jq lines of the manual", check: &["jq", "--version"], apt: &["jq"] },
+    // With its node, which compiles the contracts of the tests.
+    Part {
+        name: "npm",
+        needed_for: "the EVM rail, on a private chain with contracts of our own",
+        check: &["npm", "--version"],
+        apt: &["nodejs", "npm"],
+    },
     Part {
         name: "postgresql",
         needed_for: "the PostgreSQL engine, on private servers that the tests start and stop",

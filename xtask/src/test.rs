@@ -2,15 +2,16 @@
 
 use crate::step::{self, Fallible, heading};
 use crate::tally::{self, Runner, Tally};
-use crate::{parts, workspace};
+use crate::{npm, parts, workspace};
 use std::path::Path;
 use std::process::Command;
 
 /// Sets up what the tests need and runs all of them.
 ///
 /// First the outside parts: what is missing is installed with apt, and when that
-/// is not possible, the run fails and says what to type. Then three groups of
-/// tests, all of them even when one fails:
+/// is not possible, the run fails and says what to type. The chain and the
+/// compiler of the EVM tests come from npm into target/npm. Then three groups
+/// of tests, all of them even when one fails:
 ///
 ///   tests     unit, integration and example tests, by cargo-nextest when it is
 ///             installed, else by cargo test
@@ -41,6 +42,7 @@ struct Group {
 pub(crate) fn run(args: &Args) -> Fallible {
     let root = workspace::root()?;
     parts::set_up()?;
+    npm::contracts(&root)?;
 
     let mut total = Tally::default();
     let mut failed = Vec::new();

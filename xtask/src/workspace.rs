@@ -17,6 +17,15 @@ pub(crate) fn root() -> Fallible<PathBuf> {
     manifest.parent().map(PathBuf::from).ok_or_else(|| "the workspace manifest has no directory".into())
 }
 
+/// The directory that cargo builds into.
+///
+/// # Errors
+/// When cargo cannot read the workspace.
+pub(crate) fn target() -> Fallible<PathBuf> {
+    let metadata = MetadataCommand::new().current_dir(root()?).no_deps().exec();
+    Ok(metadata.map_err(|error| error.to_string())?.target_directory.into_std_path_buf())
+}
+
 /// Every package of the workspace and of its dependencies, on all platforms, with all features.
 ///
 /// # Errors

@@ -7,6 +7,7 @@
 //! [`sim`] plays whole histories of clients, servers and a ledger in one thread, under a virtual clock.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a broken test world must panic where it breaks")]
 
+pub mod anvil;
 pub mod engine;
 mod exchange;
 pub mod forge;

@@ -1,0 +1,28 @@
+//! A facilitator of farthing over HTTP.
+
+use std::sync::Arc;
+
+use farthing::evm::{EvmConfig, EvmKey, Rpc};
+use farthing::evm_facilitator;
+use farthing::facilitator::http::{self, HttpOptions};
+use farthing::records::MemoryRecords;
+
+use crate::ready::{Port, setting};
+
+/// Serves until the runner ends.
+///
+/// # Errors
+/// When a setting is missing or wrong, or the chain is not what it should be.
+pub(crate) async fn run() -> Result<(), String> {
+    let port = Port::open().await?;
+    let network = setting("NETWORK")?.parse().map_err(text)?;
+    let rpc = Rpc::new([setting("RPC")?]).map_err(text)?;
+    let signer = EvmKey::from_env("KEY").map_err(text)?;
+    let config = EvmConfig::new(network, rpc, vec![signer], Arc::new(MemoryRecords::new()));
+    let local = evm_facilitator(config).await.map_err(text)?;
+    port.serve(http::service((*local).clone(), HttpOptions::default())).await
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
