@@ -326,6 +326,7 @@ fn proven_by(proof: Proof) -> impl Iterator<Item = &'static str> {
 }
 
 #[test]
+#[ignore = "cargo xtask test"]
 fn the_commands_that_pay_on_a_chain_do_what_they_say() {
     let (shell, chain) = (Shell::new(), Anvil::start());
     for line in proven_by(Proof::OnChain) {

@@ -47,6 +47,13 @@ const PARTS: &[Part] = &[
         check: &["python3", "--version"],
         apt: &["python3"],
     },
+    // Debian keeps what fills an environment in a package of its own.
+    Part {
+        name: "venv",
+        needed_for: "the reference SDK of x402 in Python",
+        check: &["python3", "-c", "import venv, ensurepip"],
+        apt: &["python3-venv"],
+    },
     // It must be allowed to trace, too, which it is not everywhere.
     Part {
         name: "strace",

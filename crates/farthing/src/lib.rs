@@ -9,13 +9,17 @@ mod chain;
 #[cfg(feature = "facilitator")]
 mod ledger;
 
+#[cfg(any(feature = "server", feature = "client"))]
 use std::sync::Arc;
 
+#[cfg(any(feature = "server", feature = "client"))]
+use farthing_protocol::SecretKey;
+#[cfg(feature = "server")]
 use farthing_protocol::rail::Facilitator;
-use farthing_protocol::{Origin, PublicKey, SecretKey};
+#[cfg(feature = "server")]
+use farthing_protocol::{Origin, PublicKey};
 
 pub use farthing_facilitator as facilitator;
-pub use farthing_ledger::records;
 pub use farthing_protocol as protocol;
 #[cfg(feature = "evm")]
 pub use farthing_rail_evm as evm;
@@ -30,7 +34,7 @@ pub use chain::{OnChain, evm_paywall, evm_rails};
 #[cfg(feature = "client")]
 pub use farthing_client::{self as client, Budget, Client};
 #[cfg(feature = "facilitator")]
-pub use farthing_ledger::{self, Ledger, Options, keyfile};
+pub use farthing_ledger::{self, Ledger, Options, keyfile, records};
 #[cfg(feature = "server")]
 pub use farthing_server::{self as server, Paywall};
 #[cfg(feature = "facilitator")]

@@ -9,6 +9,7 @@ import { seen } from "./seen.mjs";
 import { serveJson, setting } from "./ready.mjs";
 
 const network = setting("NETWORK");
+const schemeOptions = { rpcUrl: setting("RPC") };
 const AMOUNT = { 1: "maxAmountRequired", 2: "amount" };
 const LIES = {
   "wrong-amount": (offer, version) => ({ ...offer, [AMOUNT[version]]: "1" }),
@@ -18,7 +19,7 @@ const LIES = {
 
 function wallet(key) {
   const signer = privateKeyToAccount(key);
-  const client = registerExactEvmScheme(new x402Client(), { signer, networks: [network] });
+  const client = registerExactEvmScheme(new x402Client(), { signer, networks: [network], schemeOptions });
   return client.register(network, new UptoEvmScheme(signer)).setSpendControls(false);
 }
 

@@ -6,6 +6,7 @@ from x402 import x402Client
 from x402.http import decode_payment_required_header, decode_payment_response_header
 from x402.http.clients import wrapHttpxWithPayment
 from x402.mechanisms.evm.exact import register_exact_evm_client
+from x402.mechanisms.evm.signers import EthAccountSignerWithRPC
 from x402.mechanisms.evm.upto import UptoEvmClientScheme
 
 from ready import serve, setting
@@ -16,7 +17,7 @@ app = FastAPI()
 
 @app.post("/")
 async def pay(job: dict) -> dict:
-    account = Account.from_key(job["key"])
+    account = EthAccountSignerWithRPC(Account.from_key(job["key"]), setting("RPC"))
     client = register_exact_evm_client(x402Client(), account, networks=NETWORK)
     client.register(NETWORK, UptoEvmClientScheme(account)).set_spend_controls(False)
     try:

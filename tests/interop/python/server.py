@@ -3,6 +3,8 @@
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 from x402 import x402ResourceServer
+from x402.extensions.eip2612_gas_sponsoring import declare_eip2612_gas_sponsoring_extension
+from x402.extensions.erc20_approval_gas_sponsoring import declare_erc20_approval_gas_sponsoring_extension
 from x402.http import HTTPFacilitatorClient
 from x402.http.middleware.fastapi import payment_middleware, set_settlement_overrides
 from x402.mechanisms.evm.exact import ExactEvmServerScheme
@@ -13,20 +15,27 @@ from ready import serve, setting
 NETWORK = setting("NETWORK")
 
 
-def route(scheme: str, extra: dict) -> dict:
+def usdc(**extra: str) -> dict:
     token = {"name": setting("TOKEN_NAME"), "version": setting("TOKEN_VERSION")}
-    price = {"amount": setting("PRICE"), "asset": setting("TOKEN"), "extra": {**token, **extra}}
+    return {"amount": setting("PRICE"), "asset": setting("TOKEN"), "extra": {**token, **extra}}
+
+
+def route(scheme: str, price: dict, extensions: dict | None = None) -> dict:
     option = {"scheme": scheme, "network": NETWORK, "payTo": setting("PAY_TO"), "price": price}
-    return {"accepts": option, "description": "interop"}
+    return {"accepts": option, "description": "interop", "extensions": extensions}
 
 
+PERMIT2 = {"assetTransferMethod": "permit2"}
+PLAIN = {"amount": setting("PRICE"), "asset": setting("PLAIN"), "extra": PERMIT2}
 ROUTES = {
-    "/eip3009": route("exact", {}),
-    "/eip3009/other": route("exact", {}),
-    "/permit2": route("exact", {"assetTransferMethod": "permit2"}),
-    "/permit2/other": route("exact", {"assetTransferMethod": "permit2"}),
-    "/upto": route("upto", {}),
-    "/upto/other": route("upto", {}),
+    "/eip3009": route("exact", usdc()),
+    "/eip3009/other": route("exact", usdc()),
+    "/permit2": route("exact", usdc(**PERMIT2)),
+    "/permit2/other": route("exact", usdc(**PERMIT2)),
+    "/eip2612": route("exact", usdc(**PERMIT2), declare_eip2612_gas_sponsoring_extension()),
+    "/erc20": route("exact", PLAIN, declare_erc20_approval_gas_sponsoring_extension()),
+    "/upto": route("upto", usdc()),
+    "/upto/other": route("upto", usdc()),
 }
 
 

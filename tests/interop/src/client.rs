@@ -1,12 +1,14 @@
 //! A client of farthing. It takes jobs `{key, url}` from the runner, each with a budget of its own.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::routing::post;
 use farthing::client::{ClientError, Flag, Paid};
-use farthing::evm::EvmKey;
-use farthing::protocol::Limits;
+use farthing::evm::{Asset, EvmKey, EvmPay, Rpc, Transfer, assets};
 use farthing::protocol::header::{self, PAYMENT_RESPONSE, X_PAYMENT_RESPONSE};
-use farthing::{Budget, Client, evm_wallet};
+use farthing::protocol::{Limits, Network};
+use farthing::{Budget, Client};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -23,19 +25,26 @@ struct Job {
 /// # Errors
 /// When a setting is missing or wrong.
 pub(crate) async fn run() -> Result<(), String> {
-    let (network, rpc) = (setting("NETWORK")?, setting("RPC")?);
-    let job = async move |body: String| match pay(&body, &network, &rpc).await {
+    let network: Network = setting("NETWORK")?.parse().map_err(text)?;
+    let rpc = Rpc::new([setting("RPC")?]).map_err(text)?;
+    let plain = Asset::new(&setting("PLAIN")?, "", "", 6, "PLAIN", Transfer::Permit2).map_err(text)?;
+    let tokens = [assets::of_network(&network), &[plain.without_eip2612()]].concat();
+    let job = async move |body: String| match pay(&body, &network, &tokens, &rpc).await {
         Ok(seen) => seen.to_string(),
         Err(error) => json!({ "error": error }).to_string(),
     };
     Port::open().await?.serve(Router::new().route("/", post(job))).await
 }
 
-async fn pay(body: &str, network: &str, rpc: &str) -> Result<Value, String> {
+async fn pay(body: &str, network: &Network, tokens: &[Asset], rpc: &Rpc) -> Result<Value, String> {
     let job: Job = serde_json::from_str(body).map_err(text)?;
-    let wallet = evm_wallet(network, EvmKey::from_hex(&job.key).map_err(text)?, &[rpc]).map_err(text)?;
-    let budget = Budget::new("$0.01").map_err(text)?;
-    let client = Client::builder().rail(wallet).budget(budget).build().map_err(text)?;
+    let key = EvmKey::from_hex(&job.key).map_err(text)?;
+    let wallet = EvmPay::new(network, key, tokens.to_vec()).map_err(text)?.rpc(rpc.clone());
+    let mut client = Client::builder().rail(Arc::new(wallet));
+    for budget in ["$0.01", "0.01 PLAIN"] {
+        client = client.budget(Budget::new(budget).map_err(text)?);
+    }
+    let client = client.build().map_err(text)?;
     match client.get(&job.url).send().await {
         Ok(paid) => seen(paid).await,
         Err(ClientError::PaymentRefused(refused)) => {

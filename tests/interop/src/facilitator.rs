@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use farthing::evm::{EvmConfig, EvmKey, Rpc};
+use farthing::evm::{Asset, EvmConfig, EvmKey, Rpc, Transfer};
 use farthing::evm_facilitator;
 use farthing::facilitator::http::{self, HttpOptions};
 use farthing::records::MemoryRecords;
@@ -18,7 +18,9 @@ pub(crate) async fn run() -> Result<(), String> {
     let network = setting("NETWORK")?.parse().map_err(text)?;
     let rpc = Rpc::new([setting("RPC")?]).map_err(text)?;
     let signer = EvmKey::from_env("KEY").map_err(text)?;
-    let config = EvmConfig::new(network, rpc, vec![signer], Arc::new(MemoryRecords::new()));
+    let plain = Asset::new(&setting("PLAIN")?, "", "", 6, "PLAIN", Transfer::Permit2).map_err(text)?;
+    let mut config = EvmConfig::new(network, rpc, vec![signer], Arc::new(MemoryRecords::new()));
+    config.assets.push(plain.without_eip2612());
     let local = evm_facilitator(config).await.map_err(text)?;
     port.serve(http::service((*local).clone(), HttpOptions::default())).await
 }

@@ -64,18 +64,26 @@ impl Program {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// CPU time that it has used, user and system.
+    /// CPU time that it has used.
     ///
     /// # Errors
     /// When it is gone.
     pub(crate) fn cpu(&self) -> Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name in parentheses may hold anything; behind it, the 12th and 13th field are the times in ticks.
-        let (_, fields) = stat.rsplit_once(") ").ok_or("no process times")?;
-        let ticks =
-            fields.split(' ').skip(11).take(2).map(str::parse::<u64>).sum::<std::result::Result<u64, _>>()?;
-        Ok(Duration::from_millis(ticks * MILLISECONDS_PER_TICK))
+        cpu_of(&self.child.id().to_string())
     }
+}
+
+/// CPU time that a process has used, user and system; `self` is ours.
+///
+/// # Errors
+/// When there is no such process.
+pub(crate) fn cpu_of(process: &str) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name in parentheses may hold anything; behind it, the 12th and 13th field are the times in ticks.
+    let (_, fields) = stat.rsplit_once(") ").ok_or("no process times")?;
+    let ticks =
+        fields.split(' ').skip(11).take(2).map(str::parse::<u64>).sum::<std::result::Result<u64, _>>()?;
+    Ok(Duration::from_millis(ticks * MILLISECONDS_PER_TICK))
 }
 
 impl Drop for Program {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use farthing_testkit::anvil;
+
 /// Declares one side of the grid: its values and what they are called in the names of cells.
 macro_rules! side {
     ($(#[$doc:meta])* $name:ident { $($value:ident = $text:literal),+ $(,)? }) => {
@@ -28,7 +30,13 @@ side!(
 );
 side!(
     /// The scheme and how the token moves, as names of cells have it.
-    Method { Eip3009 = "exact", Permit2 = "exact-permit2", Upto = "upto" }
+    Method {
+        Eip3009 = "exact",
+        Permit2 = "exact-permit2",
+        Eip2612 = "exact-permit2-eip2612",
+        Erc20 = "exact-permit2-erc20",
+        Upto = "upto",
+    }
 );
 side!(
     /// Who pays.
@@ -94,7 +102,7 @@ pub(crate) struct LeftOut {
 /// Everything that is left out. The first row that covers a cell counts.
 pub(crate) const LEFT_OUT: &[LeftOut] = &[
     LeftOut {
-        what: "v1 with exact-permit2 or upto",
+        what: "v1 with all but exact",
         why: "version 1 knows the scheme exact with EIP-3009 only",
         covers: |cell| cell.version == Version::V1 && cell.method != Method::Eip3009,
     },
@@ -121,6 +129,11 @@ pub(crate) const LEFT_OUT: &[LeftOut] = &[
             let newer = cell.client != Client::Fetch1 && cell.server == Server::Farthing;
             cell.version == Version::V1 && newer && matches!(cell.case, Case::Pays | Case::Underfunded)
         },
+    },
+    LeftOut {
+        what: "refusals with exact-permit2-eip2612 and exact-permit2-erc20",
+        why: "they are those of exact-permit2: only the approval is different",
+        covers: |cell| cell.case != Case::Pays && matches!(cell.method, Method::Eip2612 | Method::Erc20),
     },
     LeftOut {
         what: "wrong-amount, wrong-payee, expired, replayed with clients other than fetch",
@@ -154,11 +167,18 @@ impl Cell {
         LEFT_OUT.iter().find(|row| (row.covers)(self))
     }
 
+    /// The token that pays.
+    pub(crate) fn token(&self) -> &'static str {
+        if self.method == Method::Erc20 { anvil::PLAIN } else { anvil::USDC }
+    }
+
     /// The path that sells by this cell's scheme.
     pub(crate) fn path(&self) -> &'static str {
         match self.method {
             Method::Eip3009 => "/eip3009",
             Method::Permit2 => "/permit2",
+            Method::Eip2612 => "/eip2612",
+            Method::Erc20 => "/erc20",
             Method::Upto => "/upto",
         }
     }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use alloy_signer_local::PrivateKeySigner;
-use farthing_testkit::anvil::{self, Anvil};
+use farthing_testkit::anvil::Anvil;
 use sha2::{Digest, Sha256};
 
 use cells::{Case, Cell, Client, Facilitator, Method, Server};
@@ -125,15 +125,18 @@ impl Chain {
     fn fund(&self, cell: &Cell, payer: &str) {
         let _turn = self.funding.lock().unwrap_or_else(PoisonError::into_inner);
         let funds = if cell.case == Case::Underfunded { PRICE - 1 } else { PRICE * 10 };
-        self.anvil.mint(anvil::USDC, payer, funds);
-        if cell.method != Method::Eip3009 {
-            self.anvil.approve_permit2(anvil::USDC, payer);
+        self.anvil.mint(cell.token(), payer, funds);
+        match cell.method {
+            Method::Permit2 | Method::Upto => self.anvil.approve_permit2(cell.token(), payer),
+            // The approval is the payer's own transaction, whoever sends it.
+            Method::Erc20 => self.anvil.give_ether(payer, 10_u128.pow(18)),
+            Method::Eip3009 | Method::Eip2612 => {}
         }
     }
 
     /// The tokens of an account, in atomic units.
-    fn balance(&self, account: &str) -> i128 {
-        i128::try_from(self.anvil.balance(anvil::USDC, account)).unwrap_or(i128::MAX)
+    fn balance(&self, token: &str, account: &str) -> i128 {
+        i128::try_from(self.anvil.balance(token, account)).unwrap_or(i128::MAX)
     }
 }
 
@@ -191,7 +194,8 @@ impl Lane {
     async fn cell(&self, cell: &Cell, shop: &Shop) -> Result<Verdict, String> {
         let payer = Account::of(&format!("payer {cell}"))?;
         self.chain.fund(cell, &payer.address);
-        let balances = || (self.chain.balance(&payer.address), self.chain.balance(&shop.payee));
+        let balance = |account| self.chain.balance(cell.token(), account);
+        let balances = || (balance(&payer.address), balance(&shop.payee));
         let before = balances();
         let seen = self.seen(cell, &payer, shop).await;
         let after = balances();

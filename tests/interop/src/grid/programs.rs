@@ -115,6 +115,7 @@ impl Starter {
             .env("NETWORK", anvil::NETWORK)
             .env("NETWORK_V1", NETWORK_V1)
             .env("TOKEN", anvil::USDC)
+            .env("PLAIN", anvil::PLAIN)
             .env("TOKEN_NAME", "USDC")
             .env("TOKEN_VERSION", "2")
             .env("PRICE", PRICE.to_string())

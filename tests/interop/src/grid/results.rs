@@ -83,5 +83,7 @@ used); or, where something is refused, when the content did not arrive and nothi
 Names are version-namespace-scheme-client-server-facilitator: `fetch` is `@x402/fetch`, `httpx` the Python client,
 `fetch1` the legacy `x402-fetch`; `express` and `hono` are `@x402/express` and `@x402/hono`, `fastapi` the Python
 server, `express1` the legacy `x402-express`; `typescript` and `python` are the reference's facilitators. Amounts are
-atomic units of a token with 6 decimals; the price is 1000, of which `upto` uses 600.
+atomic units of a token with 6 decimals; the price is 1000, of which `upto` uses 600. In `exact-permit2-eip2612` the
+payer has not approved Permit2 and sends a permit along; in `exact-permit2-erc20` it sends a signed approval along, of
+a token that knows ERC-20 only (extensions `eip2612GasSponsoring` and `erc20ApprovalGasSponsoring`).
 ";
