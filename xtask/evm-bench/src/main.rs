@@ -13,6 +13,8 @@
 )]
 mod anvil;
 mod calls;
+#[path = "../../figures.rs"]
+mod figures;
 mod http;
 mod payments;
 mod program;

@@ -1,17 +1,12 @@
 //! What is said about a measurement: tables for people, and the file of results.
 
 use std::fmt::Write as _;
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use crate::calls::Called;
 use crate::verify::{Verified, percentile};
-use crate::{Args, Result};
+use crate::{Args, Result, figures};
 
-/// Where the figures begin and end in the file of results. The rest of it is left as it is.
-const BEGIN: &str = "<!-- evm: begin -->";
-const END: &str = "<!-- evm: end -->";
 /// CPU time that a verification may take besides the signature.
 const TARGET: Duration = Duration::from_micros(100);
 
@@ -24,7 +19,7 @@ pub(crate) fn print(args: &Args, verified: &[Verified], called: &[Called], signa
     println!("{text}");
     let Some(path) = &args.results else { return Ok(()) };
     if args.is_full() {
-        return replace(path, &format!("{}\n\n{text}", conditions(args)));
+        return Ok(figures::replace(path, "evm", &format!("{}\n\n{text}", conditions(args)))?);
     }
     println!("The results file is left as it is: this run was shortened.");
     Ok(())
@@ -76,49 +71,11 @@ fn calls(called: &[Called]) -> String {
 
 /// The machine and the run.
 fn conditions(args: &Args) -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let model = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|info| {
-        let line = info.lines().find(|line| line.starts_with("model name"))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    });
-    let date = Command::new("date").arg("+%Y-%m-%d").output();
-    let date =
-        date.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     format!(
-        "{date}, {cores} cores ({}), load {} at the end; chain, facilitators and load generator on the same cores, \
+        "{}; chain, facilitators and load generator on the same cores, \
          {} rounds of {} s.",
-        model.as_deref().unwrap_or("unknown"),
-        load.split(' ').next().unwrap_or_default(),
+        figures::machine(),
         args.rounds,
         args.seconds
     )
-}
-
-/// Replaces what stands between the marks, or adds it at the end.
-fn replace(path: &Path, text: &str) -> Result {
-    let old = std::fs::read_to_string(path).unwrap_or_default();
-    Ok(std::fs::write(path, replaced(&old, text))?)
-}
-
-fn replaced(old: &str, text: &str) -> String {
-    let section = format!("{BEGIN}\n{}\n{END}", text.trim_end());
-    let found = old.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    match found {
-        Some((before, after)) => format!("{before}{section}{after}"),
-        None => format!("{old}\n{section}\n"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{BEGIN, END, replaced};
-
-    #[test]
-    fn the_figures_are_replaced_and_the_words_around_them_stay() {
-        let first = replaced("# Figures\n", "one\n");
-        assert_eq!(first, format!("# Figures\n\n{BEGIN}\none\n{END}\n"));
-        let second = replaced(&format!("{first}more\n"), "two");
-        assert_eq!(second, format!("# Figures\n\n{BEGIN}\ntwo\n{END}\nmore\n"));
-    }
 }

@@ -7,6 +7,8 @@
 
 mod bare;
 mod drive;
+#[path = "../../figures.rs"]
+mod figures;
 mod measure;
 mod meter;
 mod payments;

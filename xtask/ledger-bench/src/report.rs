@@ -1,8 +1,6 @@
 //! What is said about a measurement: tables for people, one line of JSON, and the file of results.
 
 use std::fmt::Write as _;
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -10,12 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::measure::{Figures, MANY, Measured};
 use crate::payments::ANSWER;
 use crate::stage::Engine;
-use crate::{ACCOUNTS, Args, Part, Result};
-
-/// Where a section of the file of results begins and ends. Other sections are left as they are.
-fn marks(name: &str) -> [String; 2] {
-    ["begin", "end"].map(|end| format!("<!-- {name}: {end} -->"))
-}
+use crate::{ACCOUNTS, Args, Part, Result, figures};
 
 /// Prints everything, and writes the file of results when the run was a full one.
 ///
@@ -28,9 +21,9 @@ pub(crate) fn print(args: &Args, measured: &Measured) -> Result {
         let text = format!("{}\n\n{tables}", conditions(args));
         let is_whole = args.parts.is_empty() && args.engines.is_empty() && args.accounts == ACCOUNTS;
         if args.is_full() && is_whole {
-            replace(path, &marks("ledger"), &text)?;
+            figures::replace(path, "ledger", &text)?;
         } else if args.is_full() && args.parts == [Part::Accounts] && args.accounts > ACCOUNTS {
-            replace(path, &marks("ledger soak"), &text)?;
+            figures::replace(path, "ledger soak", &text)?;
         } else {
             println!("The results file is left as it is: this run was shortened.");
         }
@@ -158,48 +151,11 @@ fn line(measured: &Measured) -> Value {
 
 /// The machine and the run.
 fn conditions(args: &Args) -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let model = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|info| {
-        let line = info.lines().find(|line| line.starts_with("model name"))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    });
-    let date = Command::new("date").arg("+%Y-%m-%d").output();
-    let date =
-        date.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
     format!(
-        "{date}, {cores} cores ({}), {} rounds of {} payments. One payment is an authorize and a capture that stores an \
+        "{}, {} rounds of {} payments. One payment is an authorize and a capture that stores an \
          answer of {ANSWER} bytes, each answered when it is durable; signatures were checked before.",
-        model.as_deref().unwrap_or("unknown"),
+        figures::machine(),
         args.rounds,
         args.payments,
     )
-}
-
-/// Replaces what stands between two marks, or adds it at the end.
-fn replace(path: &Path, marks: &[String; 2], text: &str) -> Result {
-    let old = std::fs::read_to_string(path).unwrap_or_default();
-    Ok(std::fs::write(path, replaced(&old, marks, text))?)
-}
-
-fn replaced(old: &str, [begin, end]: &[String; 2], text: &str) -> String {
-    let section = format!("{begin}\n{}\n{end}", text.trim_end());
-    let found = old.split_once(begin).and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
-    match found {
-        Some((before, after)) => format!("{before}{section}{after}"),
-        None => format!("{old}\n{section}\n"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{marks, replaced};
-
-    #[test]
-    fn a_section_is_replaced_and_the_others_stay() {
-        let marks = marks("one");
-        let first = replaced("# Results\n", &marks, "one\n");
-        assert_eq!(first, "# Results\n\n<!-- one: begin -->\none\n<!-- one: end -->\n");
-        let second = replaced(&format!("{first}more\n"), &marks, "two");
-        assert_eq!(second, "# Results\n\n<!-- one: begin -->\ntwo\n<!-- one: end -->\nmore\n");
-    }
 }

@@ -6,6 +6,8 @@
 //! as many as were sent. Rounds of the cases alternate, so that drift hits all alike, and medians are reported.
 
 mod case;
+#[path = "../../figures.rs"]
+mod figures;
 mod floods;
 mod http;
 mod load;

@@ -1,8 +1,6 @@
 //! What is said about a measurement: tables for people, one line of JSON, and the file of results.
 
 use std::fmt::Write as _;
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -11,14 +9,8 @@ use crate::case::Case;
 use crate::floods::Flood;
 use crate::measure::Measured;
 use crate::profile::Profile;
-use crate::{Args, Result};
+use crate::{Args, Result, figures};
 
-/// Where this bench's section of the file of results begins and ends. Other sections are left as they are.
-const BEGIN: &str = "<!-- pay: begin -->";
-const END: &str = "<!-- pay: end -->";
-/// The same for the profile, which is taken on demand.
-const BEGIN_PROFILE: &str = "<!-- pay profile: begin -->";
-const END_PROFILE: &str = "<!-- pay profile: end -->";
 /// Milliseconds that a payment may add at one connection.
 const ADDED_MS: f64 = 0.6;
 
@@ -42,12 +34,12 @@ pub(crate) fn print(
     if let Some(path) = &args.results {
         if args.is_full() {
             let section = format!("{}\n\n{table}\n{floods_said}", conditions(args));
-            replace(path, BEGIN, END, &section)?;
+            figures::replace(path, "pay", &section)?;
         } else {
             println!("The results file is left as it is: this run was shortened.");
         }
         if let Some(profile) = profile {
-            replace(path, BEGIN_PROFILE, END_PROFILE, &shares(profile))?;
+            figures::replace(path, "pay profile", &shares(profile))?;
         }
     }
     if args.json {
@@ -140,47 +132,11 @@ fn line(measured: &[Measured]) -> Value {
 
 /// The machine and the run.
 fn conditions(args: &Args) -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let model = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|info| {
-        let line = info.lines().find(|line| line.starts_with("model name"))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    });
-    let date = Command::new("date").arg("+%Y-%m-%d").output();
-    let date =
-        date.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
     format!(
-        "{date}, {cores} cores ({}), load generator and facilitator on the same cores, {} connections, {} rounds of {} s.",
-        model.as_deref().unwrap_or("unknown"),
+        "{}; load generator and facilitator on the same cores, {} connections, {} rounds of {} s.",
+        figures::machine(),
         args.connections,
         args.rounds,
         args.seconds
     )
-}
-
-/// Replaces what stands between two marks, or adds it at the end.
-fn replace(path: &Path, begin: &str, end: &str, text: &str) -> Result {
-    let old = std::fs::read_to_string(path).unwrap_or_default();
-    Ok(std::fs::write(path, replaced(&old, begin, end, text))?)
-}
-
-fn replaced(old: &str, begin: &str, end: &str, text: &str) -> String {
-    let section = format!("{begin}\n{}\n{end}", text.trim_end());
-    let found = old.split_once(begin).and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
-    match found {
-        Some((before, after)) => format!("{before}{section}{after}"),
-        None => format!("{old}\n{section}\n"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{BEGIN, END, replaced};
-
-    #[test]
-    fn a_section_is_replaced_and_the_others_stay() {
-        let first = replaced("# Results\n", BEGIN, END, "one\n");
-        assert_eq!(first, format!("# Results\n\n{BEGIN}\none\n{END}\n"));
-        let second = replaced(&format!("{first}more\n"), BEGIN, END, "two");
-        assert_eq!(second, format!("# Results\n\n{BEGIN}\ntwo\n{END}\nmore\n"));
-    }
 }

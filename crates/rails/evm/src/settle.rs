@@ -86,7 +86,7 @@ impl EvmConfig {
             max_gas: 1_000_000,
             gas_top_up: 0,
             receipt_timeout: Duration::from_secs(20),
-            poll: Duration::from_millis(25),
+            poll: Duration::from_millis(10),
             stuck_after: Duration::from_secs(15),
         }
     }
