@@ -79,7 +79,7 @@ async fn a_payment_for_another_amount_or_payee_or_offer_is_refused() {
 
 #[tokio::test]
 #[ignore = "cargo xtask test"]
-async fn a_payment_of_another_chain_is_refused() {
+async fn t11_a_payment_of_another_chain_is_refused() {
     let world = World::new().await;
     let offer = world.offer(usdc());
     let base = "eip155:8453".parse().unwrap();
@@ -113,7 +113,7 @@ async fn a_payment_outside_its_window_is_refused() {
 
 #[tokio::test]
 #[ignore = "cargo xtask test"]
-async fn a_payment_that_was_made_is_not_made_again() {
+async fn t01_a_payment_that_was_made_is_not_made_again() {
     let world = World::new().await;
     let offer = world.offer(usdc());
     let request = world.pay(&offer).await;
@@ -160,7 +160,7 @@ async fn a_payer_with_too_little_is_refused_and_with_just_enough_is_not() {
 
 #[tokio::test]
 #[ignore = "cargo xtask test"]
-async fn only_the_payers_own_signature_in_its_one_form_is_taken() {
+async fn t04_only_the_payers_own_signature_in_its_one_form_is_taken() {
     let world = World::new().await;
     let offer = world.offer(usdc());
     let signed = authorization(&world, &address(PAYER));
@@ -241,7 +241,7 @@ async fn a_wallet_that_is_not_made_yet_pays_if_its_factory_is_trusted() {
 
 #[tokio::test]
 #[ignore = "cargo xtask test"]
-async fn a_token_that_does_not_move_what_it_says_settles_nothing() {
+async fn t33_a_token_that_does_not_move_what_it_says_settles_nothing() {
     let world = World::with(|config| config.assets = vec![liar()]).await;
     let payer = payer(liar());
     let offer = world.offer(liar());

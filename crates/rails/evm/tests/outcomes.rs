@@ -42,7 +42,7 @@ async fn impatient() -> World {
 
 #[tokio::test]
 #[ignore = "cargo xtask test"]
-async fn a_settlement_that_is_not_mined_is_unknown_and_settled_once_when_it_is() {
+async fn t18_a_settlement_that_is_not_mined_is_unknown_and_settled_once_when_it_is() {
     let world = impatient().await;
     let request = world.pay(&world.offer(usdc())).await;
     world.chain.stop_mining();
@@ -153,7 +153,7 @@ async fn thirty_two_payments_at_once_are_settled_by_two_keys_without_a_gap() {
 
 #[tokio::test]
 #[ignore = "cargo xtask test"]
-async fn of_payments_at_once_for_more_than_there_is_only_some_are_settled_and_all_are_answered() {
+async fn t16_of_payments_at_once_for_more_than_there_is_only_some_are_settled_and_all_are_answered() {
     let world = World::new().await;
     let poor = EvmPay::new(&world::network(), key(STRANGER), vec![usdc()]).unwrap();
     world.chain.mint(USDC, &address(STRANGER), 3 * PRICE);
@@ -185,7 +185,7 @@ fn die_while_settling(world: &World, request: &FacilitatorRequest) -> EvmConfig 
 
 #[test]
 #[ignore = "cargo xtask test"]
-fn what_was_sent_before_a_crash_is_found_out_after_it() {
+fn t17_what_was_sent_before_a_crash_is_found_out_after_it() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let world = runtime.block_on(World::new());
     let request = runtime.block_on(async { world.pay(&world.offer(usdc())).await });
@@ -203,7 +203,7 @@ fn what_was_sent_before_a_crash_is_found_out_after_it() {
 
 #[test]
 #[ignore = "cargo xtask test"]
-fn what_was_written_down_and_not_sent_before_a_crash_is_sent_after_it() {
+fn t17_what_was_written_down_and_not_sent_before_a_crash_is_sent_after_it() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let world = runtime.block_on(World::new());
     let request = runtime.block_on(async { world.pay(&world.offer(usdc())).await });
@@ -224,7 +224,7 @@ fn what_was_written_down_and_not_sent_before_a_crash_is_sent_after_it() {
 
 #[tokio::test]
 #[ignore = "cargo xtask test"]
-async fn a_facilitator_that_starts_again_knows_what_was_settled() {
+async fn t02_a_facilitator_that_starts_again_knows_what_was_settled() {
     let world = World::new().await;
     let request = world.pay(&world.offer(usdc())).await;
     let first = world.accepts(&request).await;
@@ -258,7 +258,7 @@ async fn when_one_endpoint_falls_silent_the_next_is_asked() {
 
 #[tokio::test]
 #[ignore = "cargo xtask test"]
-async fn while_no_endpoint_answers_nothing_is_known_and_nothing_is_lost() {
+async fn t35_while_no_endpoint_answers_nothing_is_known_and_nothing_is_lost() {
     let chain = world::chain();
     let gate = Gate::before(chain.port());
     let (settle, [request, _]) = behind(&chain, &gate, &[]).await;

@@ -75,7 +75,7 @@ async fn a_rail_that_cannot_hold_money_needs_records() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixty_four_duplicates_at_two_processes_run_one_handler_and_settle_once() {
+async fn t14_sixty_four_duplicates_at_two_processes_run_one_handler_and_settle_once() {
     for ask in [get("/a"), post("/a", b"x"), get("/a"), post("/a", b"x")] {
         let street = Street::new();
         let apps = [process(&street), process(&street)];
@@ -105,7 +105,7 @@ async fn sixty_four_duplicates_at_two_processes_run_one_handler_and_settle_once(
 }
 
 #[tokio::test]
-async fn a_payment_that_was_presented_for_one_request_does_not_open_another() {
+async fn t05_a_payment_that_was_presented_for_one_request_does_not_open_another() {
     let street = Street::new();
     let (one, two) = (process(&street), process(&street));
     let signed = pay(get("/a"), &one).await;
@@ -232,7 +232,7 @@ async fn a_handlers_error_is_passed_on_and_never_settled() {
 }
 
 #[tokio::test]
-async fn a_settlement_that_is_refused_lets_no_byte_out() {
+async fn t21_a_settlement_that_is_refused_lets_no_byte_out() {
     for target in ["/a", "/long"] {
         let street = Street::new();
         let app = process(&street);
@@ -289,7 +289,7 @@ async fn a_settlement_of_which_nobody_knows_is_repeated_in_the_background() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_after_an_unknown_settlement_is_not_believed_while_it_may_have_settled() {
+async fn t19_a_refusal_after_an_unknown_settlement_is_not_believed_while_it_may_have_settled() {
     let street = Street::new();
     let app = process(&street);
     let signed = pay(get("/a"), &app).await;

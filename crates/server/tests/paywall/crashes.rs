@@ -40,7 +40,7 @@ fn price(street: &Street) -> PriceLayer {
 }
 
 #[test]
-fn a_page_of_a_process_that_died_is_served_by_another_once_its_lease_has_lapsed() {
+fn t17_a_page_of_a_process_that_died_is_served_by_another_once_its_lease_has_lapsed() {
     for (point, text, settles) in [
         ("verify", "run 1", 1),
         ("handler", "run 2", 1),
