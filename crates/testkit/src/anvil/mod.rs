@@ -52,6 +52,7 @@ shift
 "$@" >"$directory/log" 2>&1 &
 read -r _
 kill -9 $!
+wait $! 2>/dev/null
 rm -rf "$directory"
 "#;
 
