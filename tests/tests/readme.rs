@@ -123,10 +123,12 @@ enum Proof {
     AsksServer,
     /// It pays on a chain, and ends well.
     OnChain,
+    /// It keeps keys, or gives their accounts play money.
+    Wallet,
 }
 
 /// Every command that any document or manual shows.
-const COMMANDS: [(&str, Proof); 28] = [
+const COMMANDS: [(&str, Proof); 43] = [
     ("cargo xtask test", Proof::ThisRun),
     ("cargo xtask lint", Proof::ThisRun),
     ("cargo run -p farthing-examples --bin server", Proof::Examples),
@@ -155,6 +157,21 @@ const COMMANDS: [(&str, Proof); 28] = [
     ("farthing ledger backup --data ./ledger --out rows.backup --without-key", Proof::AsksServer),
     ("farthing ledger restore --from ledger.backup --data ./restored", Proof::AsksServer),
     ("farthing ledger restore --from rows.backup --data ./again --key ledger.key", Proof::AsksServer),
+    ("farthing wallet new agent", Proof::Wallet),
+    ("farthing wallet new base --evm", Proof::Wallet),
+    ("farthing wallet new shop --passphrase-file passphrase --json", Proof::Wallet),
+    ("farthing wallet list", Proof::Wallet),
+    ("farthing wallet list --json", Proof::Wallet),
+    ("farthing wallet address agent", Proof::Wallet),
+    ("farthing wallet address base --json", Proof::Wallet),
+    ("farthing wallet import seller --from seller.key", Proof::Wallet),
+    ("farthing wallet import imported --from other.key --json", Proof::Wallet),
+    ("farthing wallet export agent > agent.key", Proof::Wallet),
+    ("farthing wallet export base --json", Proof::Wallet),
+    ("farthing wallet deposit agent '5 XTS' --data ./ledger", Proof::Wallet),
+    ("farthing wallet deposit agent '0.25 XTS' --data ./ledger --json", Proof::Wallet),
+    ("farthing wallet balance agent --data ./ledger", Proof::Wallet),
+    ("farthing wallet balance agent --data ./ledger --json", Proof::Wallet),
 ];
 
 /// A command without its comment: what stands before two spaces or ` #`.
@@ -231,6 +248,14 @@ fn every_command_in_a_document_or_a_manual_is_run_by_a_test() {
         &["ledger", "export"],
         &["ledger", "backup"],
         &["ledger", "restore"],
+        &["wallet"],
+        &["wallet", "new"],
+        &["wallet", "list"],
+        &["wallet", "address"],
+        &["wallet", "import"],
+        &["wallet", "export"],
+        &["wallet", "balance"],
+        &["wallet", "deposit"],
     ];
     for args in pages {
         let commands = in_manual(&manual(args));
@@ -350,6 +375,40 @@ fn the_commands_that_end_do_what_they_say() {
             assert!(printed.contains("ledger balanced: issued = agent + seller + held"), "{printed}");
         }
     }
+}
+
+#[test]
+fn the_commands_of_a_wallet_do_what_they_say() {
+    use std::os::unix::fs::PermissionsExt;
+    let shell = Shell::new();
+    let home = shell.directory.path();
+    shell.run("farthing demo --requests 1 --json --data ./ledger");
+    let (seller, other) = (std::fs::read_to_string(home.join("ledger/seller.key")).unwrap(), "7".repeat(64));
+    for (name, text) in
+        [("passphrase", "correct horse"), ("seller.key", seller.as_str()), ("other.key", other.as_str())]
+    {
+        std::fs::write(home.join(name), text).unwrap();
+        std::fs::set_permissions(home.join(name), PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    for line in proven_by(Proof::Wallet) {
+        let mut command = shell.command(line);
+        let output = command.env("HOME", home).env("FARTHING_PASSPHRASE", "correct horse").output().unwrap();
+        let printed = text(&output);
+        assert!(output.status.success(), "`{line}`: {printed}");
+        let expected = match line {
+            _ if line.contains("export") => "SECRET",
+            _ if line.contains("balance") && line.contains("--json") => "\"5250000\"",
+            _ if line.contains("balance") => "5.25 XTS",
+            _ if line.contains("deposit") => "deposited",
+            _ if line.contains("--json") => "\"public\"",
+            "farthing wallet address agent" => "",
+            _ if line.contains("import") => "seller",
+            _ if line.contains("base") => "0x",
+            _ => "agent",
+        };
+        assert!(printed.contains(expected), "`{line}`: {printed}");
+    }
+    assert_eq!(std::fs::read_to_string(home.join("agent.key")).unwrap().trim().len(), 64);
 }
 
 #[tokio::test]

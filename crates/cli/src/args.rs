@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and the manual that `--help` shows.
 
 mod ledger;
+pub(crate) mod wallet;
 
 use std::path::PathBuf;
 
@@ -14,7 +15,7 @@ protocol: the server answers 402 with its price, the client signs a payment for 
 ledger moves the money once.
 
 This command shows it (demo), explains what travels (inspect), and looks after a ledger: proves that its books \
-are right, ends payments in doubt, exports and backs up (ledger). Nothing here needs an account, a blockchain or real money.";
+are right, ends payments in doubt, exports and backs up (ledger), and keeps keys (wallet). Nothing here needs an account, a blockchain or real money.";
 
 const AFTER: &str = "\
 EXAMPLES
@@ -52,6 +53,7 @@ SEE ALSO
   farthing demo --help
   farthing inspect --help
   farthing ledger --help, and --help of each of its commands
+  farthing wallet --help, and --help of each of its commands
   The directory spec/ of the source: everything that is signed and sent.";
 
 /// Everything on the command line.
@@ -89,6 +91,12 @@ pub(crate) enum Command {
     Ledger {
         #[command(subcommand)]
         command: LedgerCommand,
+    },
+    /// Keep the keys that pay, encrypted in one file
+    #[command(long_about = wallet::WALLET, after_long_help = wallet::WALLET_AFTER)]
+    Wallet {
+        #[command(subcommand)]
+        command: wallet::WalletCommand,
     },
 }
 
@@ -266,7 +274,7 @@ mod tests {
 
     #[test]
     fn what_is_laid_out_by_hand_fits_a_terminal() {
-        for line in [&[AFTER, DEMO_AFTER, INSPECT_AFTER][..], &ledger::LAID_OUT]
+        for line in [&[AFTER, DEMO_AFTER, INSPECT_AFTER][..], &ledger::LAID_OUT, &wallet::LAID_OUT]
             .concat()
             .iter()
             .flat_map(|text| text.lines())

@@ -5,6 +5,7 @@ mod demo;
 mod inspect;
 mod ledger;
 mod style;
+mod wallet;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Ledger { command } => ledger::run(&command),
+        Command::Wallet { command } => wallet::run(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -177,6 +177,27 @@ pub struct Limits {
     pub total: Amount,
 }
 
+impl Limits {
+    /// Whether `asked` may be added where `at_host` counts at its origin and `total` altogether, in atomic
+    /// units.
+    ///
+    /// # Errors
+    /// [`OverBudget`] names the narrowest kind of limit that is exceeded.
+    pub fn allow(&self, asked: Amount, at_host: Amount, total: Amount) -> Result<(), OverBudget> {
+        let within = |limit: Limit, bound: Amount, spent: Amount| {
+            let left = bound.checked_sub(spent).unwrap_or_default();
+            if asked > left { Err(OverBudget { limit, asked, left }) } else { Ok(()) }
+        };
+        if let Some(bound) = self.per_request {
+            within(Limit::PerRequest, bound, Amount::ZERO)?;
+        }
+        if let Some(bound) = self.per_host {
+            within(Limit::PerHost, bound, at_host)?;
+        }
+        within(Limit::Total, self.total, total)
+    }
+}
+
 /// Which limit an offer is above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
@@ -246,18 +267,7 @@ impl Spending {
     /// # Errors
     /// [`OverBudget`] names the narrowest kind of limit that is exceeded.
     pub fn allows(&self, limits: &Limits, charge: &Charge) -> Result<(), OverBudget> {
-        let asked = charge.amount;
-        let within = |limit: Limit, bound: Amount, spent: Amount| {
-            let left = bound.checked_sub(spent).unwrap_or_default();
-            if asked > left { Err(OverBudget { limit, asked, left }) } else { Ok(()) }
-        };
-        if let Some(bound) = limits.per_request {
-            within(Limit::PerRequest, bound, Amount::ZERO)?;
-        }
-        if let Some(bound) = limits.per_host {
-            within(Limit::PerHost, bound, self.at(&charge.asset, &charge.origin))?;
-        }
-        within(Limit::Total, limits.total, self.total(&charge.asset))
+        limits.allow(charge.amount, self.at(&charge.asset, &charge.origin), self.total(&charge.asset))
     }
 
     /// Counts `charge` if `limits` allow it.

@@ -13,10 +13,10 @@ use http::{HeaderName, HeaderValue, Method};
 use crate::answer::Paid;
 use crate::budget::AssetId;
 use crate::builder::ClientBuilder;
-use crate::error::{ClientError, ConfigError};
+use crate::error::{ClientError, ConfigError, ResumeError};
 use crate::flow::{Action, Answer, End, Event, Flow};
 use crate::http::{Http, Incoming};
-use crate::journal::{JournalError, Spent, State};
+use crate::journal::{JournalError, Record, Spent, State};
 use crate::policy::Policy;
 use crate::prepared::Prepared;
 use crate::quote::Quote;
@@ -84,6 +84,24 @@ impl Client {
     pub async fn present_at(&self, prepared: &Prepared, url: &str) -> Result<Paid, ClientError> {
         let request = prepared.request().at(url)?;
         self.answer(Flow::present_for(self.policy(), prepared.clone(), request)?).await
+    }
+
+    /// A payment in the journal, as it was signed: the very same one, to be [presented](Self::present)
+    /// again after a crash. For requests with headers or a body of the caller's, which the journal does not
+    /// keep, see [`RequestBuilder::resume`].
+    ///
+    /// # Errors
+    /// [`ResumeError`].
+    pub fn resume(&self, id: &PaymentId) -> Result<Prepared, ResumeError> {
+        self.0.policy.resume(id, None)
+    }
+
+    /// The payments that are still open, oldest first: those to resume after a crash.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn unfinished(&self) -> Result<Vec<Record>, JournalError> {
+        self.0.policy.open_payments()
     }
 
     /// Asks the networks about every payment that is still open, and takes or gives back what is reserved
@@ -276,6 +294,16 @@ impl RequestBuilder {
             End::Signed(prepared) => Ok(Some(prepared)),
             _ => Ok(None),
         }
+    }
+
+    /// A payment in the journal that was signed for this request, as [`Client::resume`] finds it. Headers may
+    /// have other values than then, and others may be there too.
+    ///
+    /// # Errors
+    /// [`ResumeError`].
+    pub fn resume(self, id: &PaymentId) -> Result<Prepared, ResumeError> {
+        let request = self.request.map_err(|error| ResumeError::Request(error.to_string()))?;
+        self.client.0.policy.resume(id, Some(request))
     }
 
     /// Sends the request without payment, and says what it would cost.

@@ -166,6 +166,8 @@ pub enum Rule {
     PriceRose,
     /// The network does not say what must be known to pay it.
     Network,
+    /// The wallet's owner stopped all signing.
+    Frozen,
     /// The origin names another payee than before.
     PayeeChanged,
     /// Above a budget.
@@ -191,10 +193,11 @@ impl Rule {
             Self::MaxPrice => 8,
             Self::PriceRose => 9,
             Self::Network => 10,
-            Self::PayeeChanged => 11,
-            Self::OverBudget(_) => 12,
-            Self::TooLong => 13,
-            Self::TooLarge => 14,
+            Self::Frozen => 11,
+            Self::PayeeChanged => 12,
+            Self::OverBudget(_) => 13,
+            Self::TooLong => 14,
+            Self::TooLarge => 15,
         }
     }
 
@@ -213,6 +216,7 @@ impl Rule {
             Self::MaxPrice => "allow a higher price for this request",
             Self::PriceRose => "look the price up again, and decide",
             Self::Network => "try again when the wallet reaches its network",
+            Self::Frozen => "find out why the wallet was frozen, then unfreeze it",
             Self::PayeeChanged => "ask the service whether its account changed, then approve the new payee",
             Self::OverBudget(_) => "raise the budget, or wait until reserved payments are released",
             Self::TooLong | Self::TooLarge => "tell the service that its offer asks for too much",
@@ -332,6 +336,41 @@ fn write_said(f: &mut fmt::Formatter<'_>, said: &Said) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+/// A payment in the journal that cannot be presented again like this. Nothing was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ResumeError {
+    /// The journal does not have it.
+    #[error("the payment journal has no payment {0}")]
+    NoPayment(PaymentId),
+    /// The network says that nothing was taken and nothing can be: make the request anew.
+    #[error("payment {0} was given back and cannot be taken any more")]
+    Released(PaymentId),
+    /// The client has no rail for its network.
+    #[error("no wallet pays on {network}, where the payment was made")]
+    NoRail {
+        /// The network.
+        network: String,
+    },
+    /// The journal does not keep everything that was sent: say the request again, with its headers and body.
+    #[error("the request had {}: give them again", .missing.join(", "))]
+    RequestNeeded {
+        /// What is missing: `body`, and the names of headers.
+        missing: Vec<String>,
+    },
+    /// Not the request that the payment was signed for.
+    #[error("the payment was signed for another request: its {differs} differs")]
+    OtherRequest {
+        /// What differs: `method`, `url` or `body`.
+        differs: &'static str,
+    },
+    /// The request cannot be sent as it is.
+    #[error("the request cannot be sent: {0}")]
+    Request(String),
+    /// The payment journal failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
 }
 
 /// A client that cannot be built.

@@ -6,9 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use farthing_protocol::digest::sha256;
 use farthing_protocol::rail::{PaymentId, SignedPayment};
-use farthing_protocol::{Amount, Network, Origin};
+use farthing_protocol::{Amount, Network, Origin, PublicKey, RequestDigest};
 use thiserror::Error;
 
 use crate::budget::{AssetId, Charge, Limits, OverBudget, Spending};
@@ -82,6 +84,14 @@ pub struct Record {
     pub method: String,
     /// The request's path and query.
     pub target: String,
+    /// The names of the caller's headers, in lower case; their values are not kept.
+    pub header_names: Vec<String>,
+    /// SHA-256 of the request's body, also where the payment does not cover it.
+    pub body_hash: [u8; 32],
+    /// What the payment is bound to.
+    pub digest: RequestDigest,
+    /// The key that the offer announced for receipts.
+    pub receipt_key: Option<PublicKey>,
     /// Unix seconds.
     pub signed_at: u64,
     /// How far it has come.
@@ -93,6 +103,18 @@ impl Record {
     #[must_use]
     pub fn id(&self) -> PaymentId {
         self.payment.id
+    }
+
+    /// The request's absolute URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}{}", self.charge.origin, self.target)
+    }
+
+    /// Whether the request had a body.
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        self.body_hash != sha256(b"")
     }
 }
 
@@ -116,8 +138,28 @@ pub struct Ticket(pub u64);
 
 /// The journal cannot be written or read; nothing may be sent.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the payment journal failed: {0}")]
-pub struct JournalError(pub String);
+pub enum JournalError {
+    /// Others kept it busy for as long as this call may wait. Nothing changed.
+    #[error("the payment journal was busy for {} ms", .waited.as_millis())]
+    Busy {
+        /// How long the call may wait.
+        waited: Duration,
+    },
+    /// All signing is stopped. Nothing changed.
+    #[error("all payments are frozen")]
+    Frozen,
+    /// A newer version of this software wrote it.
+    #[error("the payment journal has format {found}, and this version knows formats up to {known}")]
+    Newer {
+        /// Its format.
+        found: i64,
+        /// The newest format that is known here.
+        known: i64,
+    },
+    /// Anything else.
+    #[error("the payment journal failed: {0}")]
+    Failed(String),
+}
 
 /// Why nothing was reserved.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -131,6 +173,9 @@ pub enum ReserveError {
         /// The payees that are known for this origin and network.
         known: Vec<String>,
     },
+    /// All signing is stopped.
+    #[error("all payments are frozen")]
+    Frozen,
     /// Nobody knows.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -191,6 +236,14 @@ pub trait Journal: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`JournalError`].
     fn approve(&self, origin: &Origin, network: &Network, payee: &str) -> Result<(), JournalError>;
+
+    /// Whether all signing is stopped; then nothing can be reserved or recorded. Never, by default.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    fn is_frozen(&self) -> Result<bool, JournalError> {
+        Ok(false)
+    }
 }
 
 /// A journal in memory: gone with its process, and with it the knowledge of payments that are still open.
@@ -245,10 +298,10 @@ impl Journal for MemoryJournal {
     fn record(&self, ticket: Ticket, record: Record) -> Result<(), JournalError> {
         let mut book = self.book();
         if book.records.contains_key(&record.id()) {
-            return Err(JournalError(format!("payment {} was signed before", record.id())));
+            return Err(JournalError::Failed(format!("payment {} was signed before", record.id())));
         }
         if book.tickets.remove(&ticket.0).is_none() {
-            return Err(JournalError("the payment was not reserved".into()));
+            return Err(JournalError::Failed("the payment was not reserved".into()));
         }
         book.records.insert(record.id(), (ticket.0, record));
         Ok(())
@@ -351,6 +404,10 @@ mod tests {
             payee: "seller".into(),
             method: "GET".into(),
             target: "/".into(),
+            header_names: Vec::new(),
+            body_hash: sha256(b""),
+            digest: RequestDigest([0; 32]),
+            receipt_key: None,
             signed_at: 0,
             state: State::Signed,
         }
@@ -359,61 +416,6 @@ mod tests {
     fn spent(journal: &MemoryJournal) -> (u128, u128) {
         let spent = Spent::of(journal, &charge(0).asset).unwrap();
         (spent.taken.0, spent.reserved.0)
-    }
-
-    #[test]
-    fn a_payment_is_reserved_until_the_network_says_what_was_taken() {
-        let journal = MemoryJournal::new();
-        let ticket = journal.reserve(&charge(60), "seller", &LIMITS).unwrap();
-        journal.record(ticket, record(1, 60)).unwrap();
-        for news in [State::Sent, State::Unknown, State::Settled, State::Sent] {
-            journal.advance(&PaymentId([1; 32]), news).unwrap();
-            assert_eq!(spent(&journal), (0, 60));
-        }
-        assert_eq!(journal.find(&PaymentId([1; 32])).unwrap().unwrap().state, State::Settled);
-        journal.advance(&PaymentId([1; 32]), State::Confirmed(Amount(50))).unwrap();
-        assert_eq!(spent(&journal), (50, 0));
-        // Said twice, or contradicted later: nothing changes.
-        for news in [State::Confirmed(Amount(50)), State::Released, State::Unknown] {
-            let before = journal.advance(&PaymentId([1; 32]), news).unwrap();
-            assert_eq!(before, Some(State::Confirmed(Amount(50))));
-            assert_eq!(spent(&journal), (50, 0));
-        }
-        assert!(journal.open().unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_release_and_a_cancelled_reservation_give_everything_back() {
-        let journal = MemoryJournal::new();
-        let ticket = journal.reserve(&charge(100), "seller", &LIMITS).unwrap();
-        assert!(matches!(journal.reserve(&charge(1), "seller", &LIMITS), Err(ReserveError::OverBudget(_))));
-        journal.cancel(ticket);
-        assert!(journal.record(ticket, record(1, 100)).is_err(), "what was cancelled cannot be signed for");
-        let ticket = journal.reserve(&charge(100), "seller", &LIMITS).unwrap();
-        journal.record(ticket, record(1, 100)).unwrap();
-        journal.advance(&PaymentId([1; 32]), State::Released).unwrap();
-        assert_eq!(spent(&journal), (0, 0));
-        assert!(journal.reserve(&charge(100), "seller", &LIMITS).is_ok());
-    }
-
-    #[test]
-    fn t27_an_origin_keeps_the_payee_it_was_first_paid_at() {
-        let journal = MemoryJournal::new();
-        journal.reserve(&charge(1), "seller", &LIMITS).unwrap();
-        let changed = ReserveError::PayeeChanged { known: vec!["seller".into()] };
-        assert_eq!(journal.reserve(&charge(1), "thief", &LIMITS), Err(changed));
-        assert!(journal.reserve(&charge(1), "seller", &LIMITS).is_ok());
-        let (origin, network) = (charge(0).origin, charge(0).asset.network);
-        journal.approve(&origin, &network, "thief").unwrap();
-        assert!(journal.reserve(&charge(1), "thief", &LIMITS).is_ok());
-        assert_eq!(journal.payees(&origin, &network).unwrap(), ["seller", "thief"]);
-    }
-
-    #[test]
-    fn a_refused_reservation_does_not_pin_its_payee() {
-        let journal = MemoryJournal::new();
-        assert!(journal.reserve(&charge(101), "thief", &LIMITS).is_err());
-        assert!(journal.reserve(&charge(1), "seller", &LIMITS).is_ok());
     }
 
     #[test]

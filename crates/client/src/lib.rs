@@ -34,11 +34,16 @@ pub mod error;
 pub mod flow;
 mod http;
 pub mod journal;
+#[cfg(feature = "keystore")]
+pub mod keystore;
 mod policy;
 mod prepared;
 mod quote;
 mod report;
 mod request;
+mod resume;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 mod terms;
 mod text;
 
@@ -46,7 +51,9 @@ pub use answer::Paid;
 pub use budget::{AssetId, Budget, BudgetError};
 pub use builder::ClientBuilder;
 pub use client::{Client, Reconciled, RequestBuilder};
-pub use error::{ClientError, ConfigError, Fault, NotPayable, PaymentRefused, Refused, Rule, UnknownPayment};
+pub use error::{
+    ClientError, ConfigError, Fault, NotPayable, PaymentRefused, Refused, ResumeError, Rule, UnknownPayment,
+};
 pub use flow::{Flow, Patience};
 pub use journal::{Journal, MemoryJournal, Record, Spent, State};
 pub use policy::{MAX_VALIDITY, Policy};
@@ -54,4 +61,6 @@ pub use prepared::{PaymentHeader, Prepared, Version};
 pub use quote::{Quote, QuotedOffer};
 pub use report::{Flag, PaymentReport};
 pub use request::Request;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteJournal;
 pub use terms::Said;

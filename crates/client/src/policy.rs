@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use farthing_protocol::digest::sha256;
 use farthing_protocol::rail::{Confirmation, OfferError, Pay, SignedPayment};
 use farthing_protocol::v1::{self, PaymentPayloadV1};
 use farthing_protocol::v2::{self, Extensions, Offer, PaymentPayload};
@@ -101,6 +102,7 @@ impl Policy {
             self.journal.reserve(&choice.charge, &offer.pay_to, choice.limits).map_err(
                 |error| match error {
                     ReserveError::Journal(error) => Stop::Journal(error),
+                    ReserveError::Frozen => Stop::Refused(frozen()),
                     ReserveError::OverBudget(over) => Stop::Refused(over_budget(over, &choice)),
                     ReserveError::PayeeChanged { known } => Stop::Refused(payee_changed(offer, &known)),
                 },
@@ -112,7 +114,10 @@ impl Policy {
                 return Err(refused.into());
             }
         };
-        self.record(ticket, &parts, now)?;
+        self.record(ticket, &parts, now).map_err(|error| match error {
+            JournalError::Frozen => Stop::Refused(frozen()),
+            error => Stop::Journal(error),
+        })?;
         debug!(payment = %parts.payment.id, amount = %parts.charge.amount, "payment signed");
         Ok(Prepared(Arc::new(parts)))
     }
@@ -181,6 +186,9 @@ impl Policy {
             Ok(choice) => choice,
             Err(refused) => return Ok(Err(refused)),
         };
+        if self.journal.is_frozen()? {
+            return Ok(Err(frozen()));
+        }
         let known = self.journal.payees(request.origin(), &offer.network)?;
         if !known.is_empty() && !known.contains(&offer.pay_to) {
             return Ok(Err(payee_changed(offer, &known)));
@@ -239,6 +247,10 @@ impl Policy {
             payee: parts.payee.clone(),
             method: parts.request.method().to_string(),
             target: parts.request.target().to_owned(),
+            header_names: parts.request.headers().keys().map(ToString::to_string).collect(),
+            body_hash: sha256(parts.request.body()),
+            digest: parts.digest,
+            receipt_key: parts.receipt_key,
             signed_at: now,
             state: State::Signed,
         };
@@ -375,6 +387,10 @@ pub(crate) fn not_signed(error: &OfferError) -> Refused {
         OfferError::Price(_) | OfferError::Field { .. } => Rule::Offer,
     };
     Refused::new(rule, plain(&error.to_string(), SHOWN))
+}
+
+fn frozen() -> Refused {
+    Refused::new(Rule::Frozen, "all payments are frozen")
 }
 
 fn payee_changed(offer: &Offer, known: &[String]) -> Refused {

@@ -36,6 +36,8 @@ fn every_command_has_its_own_page_with_examples_and_exit_status() {
         (vec!["ledger", "export"], vec!["--data", "--out", "spec/ledger.md"]),
         (vec!["ledger", "backup"], vec!["--out", "--without-key", "SECRET KEY", "issuer.key", "pg_dump"]),
         (vec!["ledger", "restore"], vec!["--from", "--data", "--key", "forgotten", "cannot make money"]),
+        (vec!["wallet"], vec!["new", "deposit", "FARTHING_PASSPHRASE", "FARTHING_KEY_<NAME>", "0600"]),
+        (vec!["wallet", "export"], vec!["SECRET", "--passphrase-file", "--wallet", "--json"]),
     ] {
         let arguments: Vec<_> = command.iter().copied().chain(["--help"]).collect();
         let help = farthing(&arguments).ends_with(0).out;

@@ -11,3 +11,4 @@ mod ledger;
 mod operator;
 mod program;
 mod serving;
+mod wallet;

@@ -32,7 +32,9 @@ impl Run {
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_farthing"));
-    for variable in ["RUST_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+    for variable in
+        ["RUST_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "FARTHING_PASSPHRASE", "FARTHING_WALLET"]
+    {
         command.env_remove(variable);
     }
     command.args(arguments);

@@ -99,7 +99,7 @@ impl Journal for Flushed {
     }
 
     fn record(&self, ticket: Ticket, record: Record) -> Result<(), JournalError> {
-        let dead = || Err(JournalError("the process is gone".into()));
+        let dead = || Err(JournalError::Failed("the process is gone".into()));
         let host = self.host();
         if host.crashes_at("before the journal is flushed") {
             return dead();
