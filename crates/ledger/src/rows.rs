@@ -277,6 +277,22 @@ impl Table {
         Self::Deposit,
         Self::Entry,
     ];
+
+    /// What the embedded engine calls it in its directory.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Asset => "asset",
+            Self::Keys => "account_keys",
+            Self::Balance => "balance",
+            Self::Payment => "payment",
+            Self::Replay => "replay",
+            Self::Due => "due",
+            Self::Answer => "answer",
+            Self::Deposit => "deposit",
+            Self::Entry => "entry",
+        }
+    }
 }
 
 /// Keys of rows, as bytes that sort the way scans need them.

@@ -23,7 +23,7 @@ pub(crate) fn round(directory: &Path, batches: &[Writes], payments: usize) -> Re
     let database =
         Database::builder(directory.join("rows")).cache_size(CACHE_BYTES).worker_threads(1).open()?;
     let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
-    let tables = Table::ALL.map(|table| database.keyspace(name(table), options));
+    let tables = Table::ALL.map(|table| database.keyspace(table.name(), options));
     let tables = tables.into_iter().collect::<std::result::Result<Vec<Keyspace>, _>>()?;
     let mut commits = Vec::with_capacity(batches.len());
     let (cpu, began) = (meter::cpu_time()?, Instant::now());
@@ -45,20 +45,4 @@ pub(crate) fn round(directory: &Path, batches: &[Writes], payments: usize) -> Re
     let cpu = meter::cpu_time()? - cpu;
     commits.sort_unstable();
     Ok(Round { payments, took, answers: Vec::new(), commits, cpu, committer: Duration::ZERO })
-}
-
-/// The embedded engine's names of its tables.
-fn name(table: Table) -> &'static str {
-    match table {
-        Table::Meta => "meta",
-        Table::Asset => "asset",
-        Table::Keys => "account_keys",
-        Table::Balance => "balance",
-        Table::Payment => "payment",
-        Table::Replay => "replay",
-        Table::Due => "due",
-        Table::Answer => "answer",
-        Table::Deposit => "deposit",
-        Table::Entry => "entry",
-    }
 }

@@ -357,7 +357,7 @@ fn open_keyspaces(path: &Path) -> Result<(Database, Vec<Keyspace>, Keyspace), St
         Ok(keyspace)
     };
     let keyspaces =
-        Table::ALL.into_iter().map(|table| open(name(table))).collect::<Result<_, StorageError>>()?;
+        Table::ALL.into_iter().map(|table| open(table.name())).collect::<Result<_, StorageError>>()?;
     let log = open(LOG)?;
     Ok((database, keyspaces, log))
 }
@@ -375,21 +375,6 @@ fn damaged(what: &str) -> StorageError {
 
 fn unflushed(path: &Path, error: &std::io::Error) -> StorageError {
     StorageError::failed(format!("{}: {error}", path.display()))
-}
-
-fn name(table: Table) -> &'static str {
-    match table {
-        Table::Meta => "meta",
-        Table::Asset => "asset",
-        Table::Keys => "account_keys",
-        Table::Balance => "balance",
-        Table::Payment => "payment",
-        Table::Replay => "replay",
-        Table::Due => "due",
-        Table::Answer => "answer",
-        Table::Deposit => "deposit",
-        Table::Entry => "entry",
-    }
 }
 
 #[cfg(test)]
