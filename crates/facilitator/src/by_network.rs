@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use farthing_protocol::Network;
+use farthing_protocol::rail::{BalancesRequest, BalancesResponse};
 use farthing_protocol::rail::{BoxFuture, Facilitator, FacilitatorError, Outcome, PaymentId};
 use farthing_protocol::v1;
 use farthing_protocol::v2::{FacilitatorRequest, SupportedKind, SupportedResponse, VerifyResponse};
@@ -104,6 +105,14 @@ impl Facilitator for ByNetwork {
 
     fn payment<'a>(&'a self, id: &'a PaymentId) -> BoxFuture<'a, Result<Option<Value>, FacilitatorError>> {
         Box::pin(self.find(id))
+    }
+
+    fn balances<'a>(
+        &'a self,
+        request: &'a BalancesRequest,
+    ) -> BoxFuture<'a, Result<Option<BalancesResponse>, FacilitatorError>> {
+        let other = self.others.iter().find(|(other, _)| *other == request.network);
+        other.map_or(&self.rest, |(_, facilitator)| facilitator).balances(request)
     }
 }
 

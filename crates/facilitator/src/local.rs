@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use farthing_protocol::rail::{
-    BoxFuture, Facilitator, FacilitatorError, Outcome, PaymentId, Settle, Tenant, UnknownOutcome,
+    BalancesRequest, BalancesResponse, BoxFuture, Facilitator, FacilitatorError, Outcome, PaymentId, Settle,
+    Tenant, UnknownOutcome,
 };
 use farthing_protocol::reason;
 use farthing_protocol::v2::{FacilitatorRequest, SettlementResponse, SupportedResponse, VerifyResponse};
@@ -250,6 +251,18 @@ impl Facilitator for LocalFacilitator {
 
     fn payment<'a>(&'a self, id: &'a PaymentId) -> BoxFuture<'a, Result<Option<Value>, FacilitatorError>> {
         Box::pin(self.find(id))
+    }
+
+    fn balances<'a>(
+        &'a self,
+        request: &'a BalancesRequest,
+    ) -> BoxFuture<'a, Result<Option<BalancesResponse>, FacilitatorError>> {
+        let network = request.network.as_str();
+        let route = self.routes.iter().find(|route| route.network == network);
+        match route.and_then(|route| self.rails.get(route.rail)) {
+            Some(rail) => rail.balances(request),
+            None => Box::pin(std::future::ready(Ok(None))),
+        }
     }
 }
 

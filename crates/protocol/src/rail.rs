@@ -5,10 +5,12 @@
 //! their futures boxed, so that no runtime is chosen here. Time (Unix seconds) and randomness are
 //! arguments.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
@@ -321,6 +323,42 @@ pub trait Pay: Send + Sync + fmt::Debug {
 
     /// Asks the network what became of `payment`.
     fn status<'a>(&'a self, payment: &'a SignedPayment) -> BoxFuture<'a, Confirmation>;
+
+    /// Asks the network for what the account that pays has of `asset` and can spend, in atomic units.
+    ///
+    /// # Errors
+    /// [`NoBalance`], when the network does not say.
+    fn balance<'a>(&'a self, _asset: &'a str, _now: u64) -> BoxFuture<'a, Result<Amount, NoBalance>> {
+        Box::pin(std::future::ready(Err(NoBalance("this rail cannot ask for balances".into()))))
+    }
+}
+
+/// Nobody says what an account has; for people.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the balance is not known: {0}")]
+pub struct NoBalance(pub String);
+
+/// `POST /balances` of a facilitator: what an account has. Only its owner can ask: the signature, in hex, covers what the
+/// network's rail says it covers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BalancesRequest {
+    /// The network.
+    pub network: Network,
+    /// The account, in the network's own words.
+    pub account: String,
+    /// Unix seconds at which it was signed.
+    pub as_of: u64,
+    /// The account's signature.
+    pub signature: String,
+}
+
+/// What an account has and can spend; money that is held for payments is not in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BalancesResponse {
+    /// Atomic units by asset.
+    pub balances: BTreeMap<String, Amount>,
 }
 
 /// A signed payment, before it is wrapped for a header. Whoever has it can spend it on its request, so its
@@ -393,6 +431,14 @@ pub trait Settle: Send + Sync + fmt::Debug {
         &'a self,
         id: &'a PaymentId,
     ) -> BoxFuture<'a, Result<Option<serde_json::Value>, FacilitatorError>>;
+    /// What an account has, if its owner asks; [`FacilitatorError::Forbidden`] otherwise. `None` when this rail does
+    /// not say.
+    fn balances<'a>(
+        &'a self,
+        _request: &'a BalancesRequest,
+    ) -> BoxFuture<'a, Result<Option<BalancesResponse>, FacilitatorError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }
 
 /// What a resource server talks to: in process, or a remote one over HTTP.
@@ -411,6 +457,13 @@ pub trait Facilitator: Send + Sync + fmt::Debug {
         &'a self,
         id: &'a PaymentId,
     ) -> BoxFuture<'a, Result<Option<serde_json::Value>, FacilitatorError>>;
+    /// `POST /balances`; `None` when nobody there says what accounts have.
+    fn balances<'a>(
+        &'a self,
+        _request: &'a BalancesRequest,
+    ) -> BoxFuture<'a, Result<Option<BalancesResponse>, FacilitatorError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }
 
 /// What became of a settlement. Three values, never two.

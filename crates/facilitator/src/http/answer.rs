@@ -29,6 +29,7 @@ pub(super) enum Refusal {
     Malformed(WireError),
     BadQuery,
     PaymentUnknown,
+    NoBalances,
     Busy,
     TooSlow,
     Records(RecordsError),
@@ -109,6 +110,13 @@ impl Refusal {
                 "payment-unknown",
                 "No such payment",
                 "no network here keeps payments under this id",
+                Retry::None,
+            ),
+            Self::NoBalances => refuse(
+                404,
+                "network-unknown",
+                "No such network",
+                "no network here says what accounts have",
                 Retry::None,
             ),
             Self::Busy => refuse(

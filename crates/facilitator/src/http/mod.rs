@@ -10,14 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, Request};
 use axum::response::Response;
 use axum::routing::{get, post};
-use farthing_protocol::rail::{Facilitator, FacilitatorError, Outcome, PaymentId, Tenant, UnknownOutcome};
+use farthing_protocol::rail::{
+    BalancesRequest, Facilitator, FacilitatorError, Outcome, PaymentId, Tenant, UnknownOutcome,
+};
 use farthing_protocol::v2::{FacilitatorRequest, VerifyResponse};
 use farthing_protocol::{WireError, json, v1, v2};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -30,7 +32,7 @@ use crate::{FacilitatorRequestV1, LocalFacilitator};
 use answer::Refusal;
 pub use options::HttpOptions;
 
-/// The routes `POST /verify`, `POST /settle`, `GET /supported`, `GET /payments/{id}`, `GET /healthz` and, with a
+/// The routes `POST /verify`, `POST /settle`, `GET /supported`, `GET /payments/{id}`, `POST /balances`, `GET /healthz` and, with a
 /// [catalogue](HttpOptions::catalogue), `GET /discovery/resources`.
 ///
 /// Everything else is answered 404 or 405; every refusal has a problem (RFC 9457) as its body.
@@ -41,6 +43,7 @@ pub fn service(local: LocalFacilitator, options: HttpOptions) -> Router {
         .route("/settle", post(settle))
         .route("/supported", get(supported))
         .route("/payments/{id}", get(payment))
+        .route("/balances", post(balances))
         .route("/discovery/resources", get(resources))
         .route("/healthz", get(async || answer::ok(&serde_json::json!({ "status": "ok" }))))
         .fallback(async || Refusal::NoSuchPath)
@@ -136,6 +139,18 @@ async fn payment(
     }
 }
 
+async fn balances(State(service): State<Service>, request: Request<Body>) -> Result<Response, Refusal> {
+    let deadline = service.deadline();
+    let body = service.body(request, deadline).await?;
+    let asked: BalancesRequest = json::read(&body, &service.options.limits).map_err(Refusal::Malformed)?;
+    match timeout_at(deadline, service.local.balances(&asked)).await {
+        Ok(Ok(Some(said))) => Ok(answer::ok(&said)),
+        Ok(Ok(None)) => Err(Refusal::NoBalances),
+        Ok(Err(error)) => Err(Refusal::Facilitator(error)),
+        Err(_) => Err(Refusal::TooSlow),
+    }
+}
+
 impl Service {
     fn deadline(&self) -> Instant {
         let now = Instant::now();
@@ -143,8 +158,14 @@ impl Service {
         now.checked_add(self.options.timeout).unwrap_or(now + Duration::from_secs(86_400))
     }
 
-    /// Reads the body of `/verify` and `/settle`.
+    /// Reads what `/verify` and `/settle` are asked.
     async fn read(&self, request: Request<Body>, deadline: Instant) -> Result<Asked, Refusal> {
+        let body = self.body(request, deadline).await?;
+        self.parse(&body).map_err(Refusal::Malformed)
+    }
+
+    /// Reads a body of JSON.
+    async fn body(&self, request: Request<Body>, deadline: Instant) -> Result<Bytes, Refusal> {
         let limit = self.options.limits.json_body_bytes;
         let (parts, body) = request.into_parts();
         if !is_plain_json(&parts.headers) {
@@ -155,13 +176,12 @@ impl Service {
         if announced.is_some_and(|length: u64| length > limit as u64) {
             return Err(Refusal::TooLarge { limit });
         }
-        let body = match timeout_at(deadline, Limited::new(body, limit).collect()).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(Refusal::TooLarge { limit }),
-            Ok(Err(_)) => return Err(Refusal::BodyBroken),
-            Err(_) => return Err(Refusal::BodyTooSlow),
-        };
-        self.parse(&body).map_err(Refusal::Malformed)
+        match timeout_at(deadline, Limited::new(body, limit).collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge { limit }),
+            Ok(Err(_)) => Err(Refusal::BodyBroken),
+            Err(_) => Err(Refusal::BodyTooSlow),
+        }
     }
 
     fn parse(&self, body: &[u8]) -> Result<Asked, WireError> {

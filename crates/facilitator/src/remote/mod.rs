@@ -8,11 +8,12 @@ use std::fmt;
 use std::time::Duration;
 
 use farthing_protocol::problem::{self, Problem};
+use farthing_protocol::rail::{BalancesRequest, BalancesResponse};
 use farthing_protocol::rail::{BoxFuture, Facilitator, FacilitatorError, Outcome, PaymentId, UnknownOutcome};
 use farthing_protocol::v2::{FacilitatorRequest, SettlementResponse, SupportedResponse, VerifyResponse};
 use farthing_protocol::{Limits, Origin, WireError, json};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::{NETWORK_MALFORMED, check_token};
@@ -177,11 +178,23 @@ impl RemoteFacilitator {
         Ok(Some(statement))
     }
 
+    async fn ask_balances(
+        &self,
+        request: &BalancesRequest,
+    ) -> Result<Option<BalancesResponse>, FacilitatorError> {
+        let answer = self.post("/balances", request).await.map_err(error_of)?;
+        match answer.status {
+            200 => self.message(&answer).map(Some).map_err(FacilitatorError::Malformed),
+            404 | 405 => Ok(None),
+            _ => Err(self.refusal(&answer)),
+        }
+    }
+
     async fn get(&self, path: &str) -> Result<Answer, Failure> {
         self.wire.exchange(&format!("{}{path}", self.base), None).await
     }
 
-    async fn post(&self, path: &str, request: &FacilitatorRequest) -> Result<Answer, Failure> {
+    async fn post(&self, path: &str, request: &impl Serialize) -> Result<Answer, Failure> {
         let body = serde_json::to_vec(request)
             .map_err(|error| Failure::NotSent(format!("the request has no JSON form: {error}")))?;
         self.wire.exchange(&format!("{}{path}", self.base), Some(body)).await
@@ -260,6 +273,13 @@ impl Facilitator for RemoteFacilitator {
 
     fn payment<'a>(&'a self, id: &'a PaymentId) -> BoxFuture<'a, Result<Option<Value>, FacilitatorError>> {
         Box::pin(self.ask_payment(id))
+    }
+
+    fn balances<'a>(
+        &'a self,
+        request: &'a BalancesRequest,
+    ) -> BoxFuture<'a, Result<Option<BalancesResponse>, FacilitatorError>> {
+        Box::pin(self.ask_balances(request))
     }
 }
 

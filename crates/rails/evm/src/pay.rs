@@ -8,14 +8,17 @@ mod allowance;
 mod status;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
-use farthing_protocol::rail::{BoxFuture, Confirmation, OfferError, Pay, SignedPayment};
+use alloy_sol_types::SolCall;
+use farthing_protocol::rail::{BoxFuture, Confirmation, NoBalance, OfferError, Pay, SignedPayment};
 use farthing_protocol::v2::{Extensions, PaymentRequirements, SettlementResponse};
-use farthing_protocol::{Network, RequestDigest, v1};
+use farthing_protocol::{Amount, Network, RequestDigest, v1};
 use serde_json::Value;
 
 use self::allowance::Allowances;
 use self::status::Settlements;
-use crate::rpc::Rpc;
+use crate::chain::{At, Call};
+use crate::contracts::Token as Erc20;
+use crate::rpc::{Rpc, malformed};
 use crate::wire::payload::{Permitted, payment_id};
 use crate::wire::text::read_address;
 use crate::wire::{self, Authorization, EXACT, Permit, Signed, TokenDomain, UPTO, Witness};
@@ -238,6 +241,23 @@ impl Pay for EvmPay {
 
     fn status<'a>(&'a self, payment: &'a SignedPayment) -> BoxFuture<'a, Confirmation> {
         Box::pin(async move { self.ask_chain(payment).await.unwrap_or(Confirmation::Unproven) })
+    }
+
+    fn balance<'a>(&'a self, asset: &'a str, _now: u64) -> BoxFuture<'a, Result<Amount, NoBalance>> {
+        Box::pin(async move {
+            let unknown = |why: String| NoBalance(why);
+            let token =
+                self.token(asset).ok_or_else(|| unknown(format!("{asset} is not a token of this wallet")))?;
+            let rpc = self.rpc.as_ref().ok_or_else(|| unknown("this wallet has no node to ask".into()))?;
+            let asked = Erc20::balanceOfCall { account: self.key.account() }.abi_encode();
+            let calls = [Call::new(token.domain.token, asked)];
+            let answer = rpc.call_all(&calls, At::Latest).await.into_iter().next();
+            let answer =
+                answer.unwrap_or_else(|| Err(malformed())).map_err(|error| unknown(error.to_string()))?;
+            let owned = <[u8; 32]>::try_from(answer.as_ref()).ok().map(U256::from_be_bytes);
+            let owned = owned.and_then(|owned| u128::try_from(owned).ok());
+            owned.map(Amount).ok_or_else(|| unknown("the token's answer is no amount".into()))
+        })
     }
 }
 

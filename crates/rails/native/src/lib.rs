@@ -7,6 +7,7 @@
 //! Both schemes are one machine: `authorize` holds the maximum before the handler runs, `capture` or
 //! `void` ends the hold after it. `exact` captures exactly the maximum and has no refunds.
 
+pub mod balances;
 #[cfg(feature = "settle")]
 mod checks;
 pub mod offer;

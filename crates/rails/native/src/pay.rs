@@ -5,12 +5,14 @@ use std::sync::Arc;
 use farthing_ledger::LedgerId;
 use farthing_ledger::statement::{LedgerTerms, PaymentState, Statement, StatementError};
 use farthing_ledger::terms::{FeeTerms, Scheme, Terms, TermsFlow};
-use farthing_protocol::rail::{BoxFuture, Confirmation, Facilitator, OfferError, Pay, SignedPayment};
+use farthing_protocol::rail::{
+    BoxFuture, Confirmation, Facilitator, NoBalance, OfferError, Pay, SignedPayment,
+};
 use farthing_protocol::v2::{Extensions, PaymentRequirements, SettlementResponse};
-use farthing_protocol::{Binding, Network, PublicKey, RequestDigest, SecretKey};
+use farthing_protocol::{Amount, Binding, Network, PublicKey, RequestDigest, SecretKey};
 use serde_json::Value;
 
-use crate::wire;
+use crate::{balances, wire};
 
 /// Seconds by which this side's clock may be ahead of the ledger's.
 const BACKDATE: u64 = 60;
@@ -267,6 +269,21 @@ impl Pay for NativePay {
             match serde_json::from_value::<Statement>(value) {
                 Ok(statement) => self.weigh(payment, &statement),
                 Err(error) => Confirmation::Contradicted(format!("the statement cannot be read: {error}")),
+            }
+        })
+    }
+
+    fn balance<'a>(&'a self, asset: &'a str, now: u64) -> BoxFuture<'a, Result<Amount, NoBalance>> {
+        Box::pin(async move {
+            let unknown = |why: &str| NoBalance(why.to_owned());
+            if self.account != self.key.public() {
+                return Err(unknown("only the account's own key may ask, and this wallet pays with another"));
+            }
+            let asked = balances::ask(&self.network, &self.ledger, &self.key, now);
+            match self.source.balances(&asked).await {
+                Ok(Some(said)) => Ok(said.balances.get(asset).copied().unwrap_or_default()),
+                Ok(None) => Err(unknown("the facilitator does not say what accounts have")),
+                Err(error) => Err(NoBalance(error.to_string())),
             }
         })
     }

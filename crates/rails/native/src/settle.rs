@@ -5,13 +5,15 @@ use farthing_ledger::operation::Op;
 use farthing_ledger::rows::Payment;
 use farthing_ledger::statement::{LedgerTerms, PaymentState};
 use farthing_ledger::terms::{Scheme, TermsFlow};
-use farthing_ledger::{Ledger, LedgerError};
+use farthing_ledger::{Ledger, LedgerError, LedgerId};
+use farthing_protocol::rail::{BalancesRequest, BalancesResponse};
 use farthing_protocol::rail::{BoxFuture, FacilitatorError, Outcome, Owner, PaymentFault, PaymentId};
 use farthing_protocol::rail::{Settle, Tenant, UnknownOutcome};
 use farthing_protocol::v2::{FacilitatorRequest, SettlementResponse, SupportedKind, VERSION, VerifyResponse};
 use farthing_protocol::{Amount, Signature, reason, receipt};
 use serde_json::{Map, Value, json};
 
+use crate::balances;
 use crate::checks::Checks;
 use crate::verify;
 use crate::wire::{self, Asked, Consent, Signed, malformed};
@@ -277,6 +279,28 @@ impl Settle for NativeSettle {
             let unreachable = |e: LedgerError| FacilitatorError::Unreachable(e.to_string());
             let statement = self.ledger.statement(*id).await.map_err(unreachable)?;
             Ok(serde_json::to_value(statement).ok())
+        })
+    }
+
+    fn balances<'a>(
+        &'a self,
+        request: &'a BalancesRequest,
+    ) -> BoxFuture<'a, Result<Option<BalancesResponse>, FacilitatorError>> {
+        Box::pin(async move {
+            let unreachable = |e: LedgerError| FacilitatorError::Unreachable(e.to_string());
+            let ledger = LedgerId::of(&self.terms.ledger_key);
+            let foreign =
+                || FacilitatorError::Forbidden("the account's own key did not sign this now".into());
+            // A payment that nobody makes: the ledger is asked for its time alone.
+            let (_, now) = self.ledger.payment(PaymentId([0; 32])).await.map_err(unreachable)?;
+            let account = balances::asker(request, &ledger, now).ok_or_else(foreign)?;
+            let mut said = BalancesResponse::default();
+            for asset in self.ledger.terms().await.map_err(unreachable)?.assets {
+                let Ok(code) = asset.code.parse() else { continue };
+                let amount = self.ledger.balance(account, code).await.map_err(unreachable)?;
+                said.balances.insert(asset.code, amount);
+            }
+            Ok(Some(said))
         })
     }
 }

@@ -188,6 +188,18 @@ async fn without_a_chain_nothing_is_looked_up_and_nothing_is_proven() {
 }
 
 #[tokio::test]
+async fn what_an_address_has_is_what_the_token_says() {
+    let silent = wallet();
+    let asset = vector(0).offer.asset;
+    let account = silent.key.account();
+    let chain = Chain::start(State { balance: Some((account, 42)), ..State::default() });
+    let wallet = wallet().rpc(chain.rpc());
+    assert_eq!(wallet.balance(&asset, 0).await, Ok(Amount(42)));
+    assert!(wallet.balance("0x70997970C51812dc3A010C7d01b50e0d17dc79C8", 0).await.is_err(), "no known token");
+    assert!(silent.balance(&asset, 0).await.is_err(), "nobody to ask");
+}
+
+#[tokio::test]
 async fn a_permit_for_permit2_goes_along_when_the_allowance_is_too_small() {
     let chain = Chain::start(State { allowance: U256::from(999), ..State::default() });
     let wallet = wallet().rpc(chain.rpc());
@@ -303,6 +315,8 @@ struct State {
     base_fee: u64,
     tip: u64,
     allowance: U256,
+    /// Whose tokens, and how many.
+    balance: Option<(Address, u64)>,
     permits: bool,
     transactions: u64,
     /// The block since which the nonce is used.
@@ -320,6 +334,7 @@ impl Default for State {
             base_fee: 7,
             tip: 1,
             allowance: U256::ZERO,
+            balance: None,
             permits: true,
             transactions: 0,
             used_since: None,
@@ -360,6 +375,11 @@ impl State {
         let number = |word: U256| Ok(json!(format!("{:#066x}", word)));
         if selector == Erc20::allowanceCall::SELECTOR {
             return number(self.allowance);
+        }
+        if selector == Erc20::balanceOfCall::SELECTOR {
+            let of = Erc20::balanceOfCall::abi_decode(&data).unwrap().account;
+            let has = self.balance.filter(|(owner, _)| *owner == of).map_or(0, |(_, amount)| amount);
+            return number(U256::from(has));
         }
         if selector == Erc20::noncesCall::SELECTOR {
             return if self.permits { number(U256::ZERO) } else { Err(()) };
