@@ -3,13 +3,20 @@
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, TryStreamExt as _};
 use http::{HeaderMap, StatusCode};
 
 use crate::error::ClientError;
+use crate::events::Events;
+use crate::flow::is_event_stream;
 use crate::http::{Body, Incoming};
 use crate::report::PaymentReport;
 
 /// An answer, and what it cost. The handler's own errors are answers too: look at the status.
+///
+/// A stream of events and an answer that says it is longer than is compared with a receipt are here as soon
+/// as their headers are; read them with [`chunk`](Self::chunk), [`events`](Self::events) or
+/// [`into_stream`](Self::into_stream).
 pub struct Paid {
     /// The status.
     pub status: StatusCode,
@@ -31,12 +38,29 @@ impl Paid {
         self.payment.as_ref()
     }
 
-    /// The next piece of the body; `None` at its end.
+    /// Whether the body is a stream of server-sent events.
+    #[must_use]
+    pub fn is_event_stream(&self) -> bool {
+        is_event_stream(&self.headers)
+    }
+
+    /// The next piece of the body, as soon as it is there; `None` at its end.
     ///
     /// # Errors
-    /// [`ClientError::Broken`].
+    /// [`ClientError::Broken`], also when nothing comes within the client's idle timeout.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
-        self.body.chunk().await.map_err(|why| ClientError::Broken { why })
+        self.body.chunk().await.map_err(broken)
+    }
+
+    /// The body as a stream of its pieces. It ends after its first error, which is as in
+    /// [`chunk`](Self::chunk).
+    pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, ClientError>> + Send + Unpin + 'static {
+        Box::pin(self.body.into_stream().map_err(broken))
+    }
+
+    /// The body as server-sent events, one by one as they come.
+    pub fn events(&mut self) -> Events<'_> {
+        Events::new(&mut self.body)
     }
 
     /// The whole body.
@@ -44,14 +68,16 @@ impl Paid {
     /// # Errors
     /// [`ClientError::Broken`], or [`ClientError::TooLarge`] above the client's limit.
     pub async fn bytes(mut self) -> Result<Bytes, ClientError> {
-        let mut body = BytesMut::new();
-        while let Some(piece) = self.chunk().await? {
-            if body.len() + piece.len() > self.limit {
+        let flows = self.is_event_stream();
+        let mut whole = BytesMut::new();
+        loop {
+            let piece = if flows { self.body.chunk().await } else { self.body.chunk_in_time().await };
+            let Some(piece) = piece.map_err(broken)? else { return Ok(whole.freeze()) };
+            if whole.len() + piece.len() > self.limit {
                 return Err(ClientError::TooLarge { limit: self.limit });
             }
-            body.extend_from_slice(&piece);
+            whole.extend_from_slice(&piece);
         }
-        Ok(body.freeze())
     }
 
     /// The whole body as text.
@@ -61,6 +87,10 @@ impl Paid {
     pub async fn text(self) -> Result<String, ClientError> {
         String::from_utf8(self.bytes().await?.into()).map_err(|_| ClientError::NotText)
     }
+}
+
+fn broken(why: String) -> ClientError {
+    ClientError::Broken { why }
 }
 
 impl fmt::Debug for Paid {

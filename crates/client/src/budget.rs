@@ -1,28 +1,32 @@
 //! Budgets: limits that the client enforces on itself.
 //!
 //! A [`Budget`] is what its owner writes; resolved against the wallet's rails it becomes [`Limits`] in
-//! atomic units of one asset. [`Spending`] is the pure account of what was reserved and taken. With no
-//! budget for an asset, nothing is ever signed in it.
+//! atomic units of one asset. Each [`Charge`] counts in all of its [`Scope`]s at once: its host, payee, task
+//! and agent, everything, and the month, day and hour it is made in. [`Spending`] is the pure account of what
+//! was reserved and taken there. With no budget for an asset, nothing is ever signed in it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
+mod charge;
+mod limits;
+mod spending;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use farthing_protocol::price::PriceError;
 use farthing_protocol::rail::Pay;
-use farthing_protocol::{Amount, Network, Origin, Price};
+use farthing_protocol::{Amount, Network, Price};
 use thiserror::Error;
 
 use crate::error::ConfigError;
 
-/// An asset: its name means something only together with its network.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AssetId {
-    /// The network.
-    pub network: Network,
-    /// In the network's own words.
-    pub asset: String,
-}
+pub(crate) use charge::is_name;
+pub use charge::{AssetId, Charge, Scope};
+pub use limits::{Limit, Limits, OverBudget, UnknownLimit};
+#[cfg(feature = "sqlite")]
+pub(crate) use spending::KEPT;
+pub use spending::Spending;
+
+pub use crate::calendar::Window;
 
 /// How much may be spent in one asset, for as long as the journal remembers.
 ///
@@ -36,8 +40,7 @@ pub struct Budget {
     network: Option<Network>,
     asset: String,
     total: Quantity,
-    per_request: Option<Quantity>,
-    per_host: Option<Quantity>,
+    parts: BTreeMap<Limit, Quantity>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +74,7 @@ impl Budget {
     pub fn new(total: &str) -> Result<Self, BudgetError> {
         let total: Price = total.parse()?;
         let asset = total.currency().to_owned();
-        Ok(Self { network: None, asset, total: Quantity::Price(total), per_request: None, per_host: None })
+        Ok(Self { network: None, asset, total: Quantity::Price(total), parts: BTreeMap::new() })
     }
 
     /// At most `total` atomic units of `asset` altogether, for assets whose name is no currency code.
@@ -79,7 +82,7 @@ impl Budget {
     pub fn units(asset: AssetId, total: Amount) -> Self {
         let AssetId { network, asset } = asset;
         let total = Quantity::Units(total);
-        Self { network: Some(network), asset, total, per_request: None, per_host: None }
+        Self { network: Some(network), asset, total, parts: BTreeMap::new() }
     }
 
     /// Says which network's asset is meant, where several know its name.
@@ -93,32 +96,136 @@ impl Budget {
     ///
     /// # Errors
     /// [`BudgetError`].
-    pub fn per_request(mut self, limit: &str) -> Result<Self, BudgetError> {
-        self.per_request = Some(self.quantity(limit)?);
-        Ok(self)
-    }
-
-    /// At most this for all requests to one origin (scheme, host and port).
-    ///
-    /// # Errors
-    /// [`BudgetError`].
-    pub fn per_host(mut self, limit: &str) -> Result<Self, BudgetError> {
-        self.per_host = Some(self.quantity(limit)?);
-        Ok(self)
+    pub fn per_request(self, limit: &str) -> Result<Self, BudgetError> {
+        self.limit(Limit::PerRequest, limit)
     }
 
     /// [`per_request`](Self::per_request) in atomic units.
     #[must_use]
-    pub fn per_request_units(mut self, limit: Amount) -> Self {
-        self.per_request = Some(Quantity::Units(limit));
-        self
+    pub fn per_request_units(self, limit: Amount) -> Self {
+        self.limit_units(Limit::PerRequest, limit)
+    }
+
+    /// At most this for all requests to each origin (scheme, host and port).
+    ///
+    /// # Errors
+    /// [`BudgetError`].
+    pub fn per_host(self, limit: &str) -> Result<Self, BudgetError> {
+        self.limit(Limit::PerHost, limit)
     }
 
     /// [`per_host`](Self::per_host) in atomic units.
     #[must_use]
-    pub fn per_host_units(mut self, limit: Amount) -> Self {
-        self.per_host = Some(Quantity::Units(limit));
+    pub fn per_host_units(self, limit: Amount) -> Self {
+        self.limit_units(Limit::PerHost, limit)
+    }
+
+    /// At most this to each payee, whichever origins name it.
+    ///
+    /// # Errors
+    /// [`BudgetError`].
+    pub fn per_payee(self, limit: &str) -> Result<Self, BudgetError> {
+        self.limit(Limit::PerPayee, limit)
+    }
+
+    /// [`per_payee`](Self::per_payee) in atomic units.
+    #[must_use]
+    pub fn per_payee_units(self, limit: Amount) -> Self {
+        self.limit_units(Limit::PerPayee, limit)
+    }
+
+    /// At most this for each [agent](crate::ClientBuilder::agent); payments of no agent count together as one.
+    ///
+    /// # Errors
+    /// [`BudgetError`].
+    pub fn per_agent(self, limit: &str) -> Result<Self, BudgetError> {
+        self.limit(Limit::PerAgent, limit)
+    }
+
+    /// [`per_agent`](Self::per_agent) in atomic units.
+    #[must_use]
+    pub fn per_agent_units(self, limit: Amount) -> Self {
+        self.limit_units(Limit::PerAgent, limit)
+    }
+
+    /// At most this for each [task](crate::RequestBuilder::task); payments for no task count together as one.
+    ///
+    /// # Errors
+    /// [`BudgetError`].
+    pub fn per_task(self, limit: &str) -> Result<Self, BudgetError> {
+        self.limit(Limit::PerTask, limit)
+    }
+
+    /// [`per_task`](Self::per_task) in atomic units.
+    #[must_use]
+    pub fn per_task_units(self, limit: Amount) -> Self {
+        self.limit_units(Limit::PerTask, limit)
+    }
+
+    /// At most this in each hour, from one full hour to the next.
+    ///
+    /// # Errors
+    /// [`BudgetError`].
+    pub fn per_hour(self, limit: &str) -> Result<Self, BudgetError> {
+        self.limit(Limit::PerHour, limit)
+    }
+
+    /// [`per_hour`](Self::per_hour) in atomic units.
+    #[must_use]
+    pub fn per_hour_units(self, limit: Amount) -> Self {
+        self.limit_units(Limit::PerHour, limit)
+    }
+
+    /// At most this on each day in UTC, from midnight to midnight.
+    ///
+    /// # Errors
+    /// [`BudgetError`].
+    pub fn per_day(self, limit: &str) -> Result<Self, BudgetError> {
+        self.limit(Limit::PerDay, limit)
+    }
+
+    /// [`per_day`](Self::per_day) in atomic units.
+    #[must_use]
+    pub fn per_day_units(self, limit: Amount) -> Self {
+        self.limit_units(Limit::PerDay, limit)
+    }
+
+    /// At most this in each calendar month in UTC.
+    ///
+    /// # Errors
+    /// [`BudgetError`].
+    pub fn per_month(self, limit: &str) -> Result<Self, BudgetError> {
+        self.limit(Limit::PerMonth, limit)
+    }
+
+    /// [`per_month`](Self::per_month) in atomic units.
+    #[must_use]
+    pub fn per_month_units(self, limit: Amount) -> Self {
+        self.limit_units(Limit::PerMonth, limit)
+    }
+
+    /// At most this for each of `kind`, or altogether for [`Limit::Total`].
+    ///
+    /// # Errors
+    /// [`BudgetError`].
+    pub fn limit(mut self, kind: Limit, limit: &str) -> Result<Self, BudgetError> {
+        let quantity = self.quantity(limit)?;
+        self.set(kind, quantity);
+        Ok(self)
+    }
+
+    /// [`limit`](Self::limit) in atomic units.
+    #[must_use]
+    pub fn limit_units(mut self, kind: Limit, limit: Amount) -> Self {
+        self.set(kind, Quantity::Units(limit));
         self
+    }
+
+    fn set(&mut self, kind: Limit, quantity: Quantity) {
+        match kind {
+            Limit::Total => self.total = quantity,
+            part => drop(self.parts.insert(part, quantity)),
+        }
     }
 
     fn quantity(&self, limit: &str) -> Result<Quantity, BudgetError> {
@@ -153,11 +260,10 @@ impl Budget {
                 Quantity::Price(price) => price.to_atomic(scale),
                 Quantity::Units(units) => Ok(*units),
             };
-            let limits = Limits {
-                per_request: budget.per_request.as_ref().map(atomic).transpose()?,
-                per_host: budget.per_host.as_ref().map(atomic).transpose()?,
-                total: atomic(&budget.total)?,
-            };
+            let mut limits = Limits::of(atomic(&budget.total)?);
+            for (part, quantity) in &budget.parts {
+                limits = limits.with(*part, atomic(quantity)?);
+            }
             if resolved.insert(asset, limits).is_some() {
                 return Err(ConfigError::TwoBudgets { asset: budget.asset.clone() });
             }
@@ -166,225 +272,25 @@ impl Budget {
     }
 }
 
-/// A budget in atomic units of its asset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// For one payment.
-    pub per_request: Option<Amount>,
-    /// For all payments to one origin.
-    pub per_host: Option<Amount>,
-    /// For all payments.
-    pub total: Amount,
-}
-
-impl Limits {
-    /// Whether `asked` may be added where `at_host` counts at its origin and `total` altogether, in atomic
-    /// units.
-    ///
-    /// # Errors
-    /// [`OverBudget`] names the narrowest kind of limit that is exceeded.
-    pub fn allow(&self, asked: Amount, at_host: Amount, total: Amount) -> Result<(), OverBudget> {
-        let within = |limit: Limit, bound: Amount, spent: Amount| {
-            let left = bound.checked_sub(spent).unwrap_or_default();
-            if asked > left { Err(OverBudget { limit, asked, left }) } else { Ok(()) }
-        };
-        if let Some(bound) = self.per_request {
-            within(Limit::PerRequest, bound, Amount::ZERO)?;
-        }
-        if let Some(bound) = self.per_host {
-            within(Limit::PerHost, bound, at_host)?;
-        }
-        within(Limit::Total, self.total, total)
-    }
-}
-
-/// Which limit an offer is above.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// The budget's limit for one request.
-    PerRequest,
-    /// The budget's limit for one origin.
-    PerHost,
-    /// The budget.
-    Total,
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::PerRequest => "the budget per request",
-            Self::PerHost => "the budget per host",
-            Self::Total => "the budget",
-        })
-    }
-}
-
-/// An amount that a budget does not allow, in atomic units.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{asked} atomic units are above {limit}, which has {left} left")]
-pub struct OverBudget {
-    /// Which limit.
-    pub limit: Limit,
-    /// The most that the payment could cost.
-    pub asked: Amount,
-    /// What the limit still allows.
-    pub left: Amount,
-}
-
-/// What one payment would count against.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Charge {
-    /// The asset.
-    pub asset: AssetId,
-    /// Where it is spent.
-    pub origin: Origin,
-    /// Atomic units: the most it can cost.
-    pub amount: Amount,
-}
-
-/// What counts against the budgets: money taken, and money reserved because it may be taken.
-#[derive(Clone, Debug, Default)]
-pub struct Spending {
-    totals: HashMap<AssetId, Amount>,
-    hosts: HashMap<(AssetId, Origin), Amount>,
-}
-
-impl Spending {
-    /// What counts in `asset` altogether, in atomic units.
-    #[must_use]
-    pub fn total(&self, asset: &AssetId) -> Amount {
-        self.totals.get(asset).copied().unwrap_or_default()
-    }
-
-    /// What counts in `asset` at `origin`, in atomic units.
-    #[must_use]
-    pub fn at(&self, asset: &AssetId, origin: &Origin) -> Amount {
-        self.hosts.get(&(asset.clone(), origin.clone())).copied().unwrap_or_default()
-    }
-
-    /// Whether `limits` allow `charge` on top of everything that counts.
-    ///
-    /// # Errors
-    /// [`OverBudget`] names the narrowest kind of limit that is exceeded.
-    pub fn allows(&self, limits: &Limits, charge: &Charge) -> Result<(), OverBudget> {
-        limits.allow(charge.amount, self.at(&charge.asset, &charge.origin), self.total(&charge.asset))
-    }
-
-    /// Counts `charge` if `limits` allow it.
-    ///
-    /// # Errors
-    /// As [`allows`](Self::allows); then nothing changed.
-    pub fn reserve(&mut self, limits: &Limits, charge: &Charge) -> Result<(), OverBudget> {
-        self.allows(limits, charge)?;
-        self.count(charge);
-        Ok(())
-    }
-
-    /// Counts `charge` without asking: it was reserved before.
-    pub fn count(&mut self, charge: &Charge) {
-        let add = |sum: &mut Amount| *sum = Amount(sum.0.saturating_add(charge.amount.0));
-        add(self.totals.entry(charge.asset.clone()).or_default());
-        add(self.hosts.entry((charge.asset.clone(), charge.origin.clone())).or_default());
-    }
-
-    /// Ends a reservation of which `taken` was taken, which is at most what was reserved.
-    pub fn settle(&mut self, charge: &Charge, taken: Amount) {
-        let back = charge.amount.0.saturating_sub(taken.0);
-        let subtract = |sum: &mut Amount| *sum = Amount(sum.0.saturating_sub(back));
-        self.totals.entry(charge.asset.clone()).and_modify(subtract);
-        self.hosts.entry((charge.asset.clone(), charge.origin.clone())).and_modify(subtract);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    fn charge(host: u8, amount: u128) -> Charge {
-        let network = "farthing:00".parse().unwrap();
-        Charge {
-            asset: AssetId { network, asset: "XTS".into() },
-            origin: format!("https://h{host}.example").parse().unwrap(),
-            amount: Amount(amount),
-        }
-    }
-
-    #[test]
-    fn each_limit_refuses_what_is_one_unit_above_it() {
-        let limits = Limits { per_request: Some(Amount(10)), per_host: Some(Amount(15)), total: Amount(25) };
-        let mut spending = Spending::default();
-        let over = |limit, asked, left| Err(OverBudget { limit, asked: Amount(asked), left: Amount(left) });
-        assert_eq!(spending.reserve(&limits, &charge(1, 11)), over(Limit::PerRequest, 11, 10));
-        assert_eq!(spending.reserve(&limits, &charge(1, 10)), Ok(()));
-        assert_eq!(spending.reserve(&limits, &charge(1, 6)), over(Limit::PerHost, 6, 5));
-        assert_eq!(spending.reserve(&limits, &charge(1, 5)), Ok(()));
-        assert_eq!(spending.reserve(&limits, &charge(2, 10)), Ok(()));
-        assert_eq!(spending.reserve(&limits, &charge(3, 1)), over(Limit::Total, 1, 0));
-        spending.settle(&charge(2, 10), Amount(9));
-        assert_eq!(spending.reserve(&limits, &charge(3, 1)), Ok(()));
-    }
 
     #[test]
     fn limits_in_another_currency_are_refused() {
         let budget = Budget::new("1 XTS").unwrap();
         let other = BudgetError::OtherCurrency { budget: "XTS".into(), limit: "USD".into() };
-        assert_eq!(budget.clone().per_host("$1"), Err(other));
+        assert_eq!(budget.clone().per_host("$1"), Err(other.clone()));
+        assert_eq!(budget.clone().per_task("$1"), Err(other));
         assert!(budget.per_host("0.5 XTS").is_ok());
         assert!(matches!(Budget::new("lots"), Err(BudgetError::Price(_))));
     }
 
-    #[derive(Clone, Debug)]
-    enum Step {
-        Reserve(u8, u128),
-        Settle(usize, u128),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            (0u8..3, 0u128..40).prop_map(|(host, amount)| Step::Reserve(host, amount)),
-            (any::<usize>(), 0u128..40).prop_map(|(which, taken)| Step::Settle(which, taken)),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn no_order_of_steps_counts_above_a_limit(steps in proptest::collection::vec(step(), 0..80)) {
-            let limits = Limits { per_request: Some(Amount(30)), per_host: Some(Amount(60)), total: Amount(100) };
-            let mut spending = Spending::default();
-            let mut open: Vec<Charge> = Vec::new();
-            let mut taken: Vec<Charge> = Vec::new();
-            for step in steps {
-                match step {
-                    Step::Reserve(host, amount) => {
-                        let charge = charge(host, amount);
-                        if spending.reserve(&limits, &charge).is_ok() {
-                            prop_assert!(amount <= 30);
-                            open.push(charge);
-                        }
-                    }
-                    Step::Settle(which, amount) if !open.is_empty() => {
-                        let charge = open.swap_remove(which % open.len());
-                        let amount = Amount(amount.min(charge.amount.0));
-                        spending.settle(&charge, amount);
-                        taken.push(Charge { amount, ..charge });
-                    }
-                    Step::Settle(..) => {}
-                }
-                let counted = |host: Option<u8>| -> u128 {
-                    let here = |c: &&Charge| host.is_none_or(|h| c.origin == charge(h, 0).origin);
-                    open.iter().chain(&taken).filter(here).map(|c| c.amount.0).sum()
-                };
-                prop_assert_eq!(spending.total(&charge(0, 0).asset), Amount(counted(None)));
-                prop_assert!(counted(None) <= 100);
-                for host in 0..3 {
-                    prop_assert_eq!(
-                        spending.at(&charge(0, 0).asset, &charge(host, 0).origin),
-                        Amount(counted(Some(host)))
-                    );
-                    prop_assert!(counted(Some(host)) <= 60);
-                }
-            }
-        }
+    #[test]
+    fn a_limit_that_is_set_again_is_the_last_one() {
+        let budget = Budget::new("1 XTS").unwrap().per_day("0.5 XTS").unwrap();
+        let changed = budget.clone().limit(Limit::PerDay, "0.2 XTS").unwrap();
+        assert_eq!(changed, Budget::new("1 XTS").unwrap().per_day("0.2 XTS").unwrap());
+        assert_eq!(budget.limit(Limit::Total, "2 XTS").unwrap().total, Budget::new("2 XTS").unwrap().total);
     }
 }

@@ -4,22 +4,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farthing_protocol::rail::Pay;
-use farthing_protocol::{Limits, Network};
+use farthing_protocol::{Limits, Network, Price};
 
-use crate::budget::Budget;
+use crate::approval::{Approval, Approve};
+use crate::budget::{Budget, is_name};
 use crate::client::Client;
 use crate::error::ConfigError;
 use crate::flow::Patience;
 use crate::http::{Http, Timeouts};
 use crate::journal::{Journal, MemoryJournal};
 use crate::policy::Policy;
+use crate::rules::{Hours, MAX_CAPTURE, MAX_VALIDITY, OriginRule, PriceRise, Rules, seconds};
 
-/// Builds a [`Client`]. Without a rail and a budget it pays nothing.
+/// Builds a [`Client`]. Without a rail, a budget and an allowed origin it pays nothing.
 #[derive(Debug)]
 pub struct ClientBuilder {
     rails: Vec<Arc<dyn Pay>>,
     budgets: Vec<Budget>,
+    agent: Option<String>,
     payees: Vec<(String, Network, String)>,
+    origins: Vec<String>,
+    origin_rules: Vec<OriginRule>,
+    validity: u64,
+    capture: u64,
+    hours: Option<Hours>,
+    price_rise: PriceRise,
+    above: Option<(Vec<Price>, Duration)>,
+    approver: Option<Arc<dyn Approve>>,
     journal: Arc<dyn Journal>,
     limits: Limits,
     patience: Patience,
@@ -33,11 +44,24 @@ impl ClientBuilder {
         Self {
             rails: Vec::new(),
             budgets: Vec::new(),
+            agent: None,
             payees: Vec::new(),
+            origins: Vec::new(),
+            origin_rules: Vec::new(),
+            validity: MAX_VALIDITY,
+            capture: MAX_VALIDITY,
+            hours: None,
+            price_rise: PriceRise::default(),
+            above: None,
+            approver: None,
             journal: Arc::new(MemoryJournal::new()),
             limits: Limits::default(),
             patience: Patience::default(),
-            timeouts: Timeouts { connect: Duration::from_secs(5), overall: Duration::from_secs(60) },
+            timeouts: Timeouts {
+                connect: Duration::from_secs(5),
+                overall: Duration::from_secs(60),
+                idle: Duration::from_secs(60),
+            },
             receipt_body_bytes: 1024 * 1024,
             body_bytes: 64 * 1024 * 1024,
         }
@@ -54,6 +78,86 @@ impl ClientBuilder {
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budgets.push(budget);
+        self
+    }
+
+    /// Counts all payments for this agent, which has a budget of its own where there is one for each agent. Its
+    /// name has 1 to 64 visible ASCII characters.
+    #[must_use]
+    pub fn agent(mut self, name: &str) -> Self {
+        self.agent = Some(name.to_owned());
+        self
+    }
+
+    /// Allows an origin to be paid: `https://host[:port]`, `http://` for this machine only, or
+    /// `https://*.host[:port]` for every host that is one label longer. Without this, nothing is paid.
+    #[must_use]
+    pub fn allow_origin(mut self, origin: &str) -> Self {
+        self.origins.push(origin.to_owned());
+        self
+    }
+
+    /// Allows every origin to be paid.
+    #[must_use]
+    pub fn allow_any_origin(mut self) -> Self {
+        self.origin_rules.push(OriginRule::Any);
+        self
+    }
+
+    /// Seconds that a signature may stay valid; [`MAX_VALIDITY`] by default, and at most.
+    #[must_use]
+    pub fn longest_validity(mut self, seconds: u64) -> Self {
+        self.validity = seconds;
+        self
+    }
+
+    /// Seconds from the signature to the last capture; an hour by default, [`MAX_CAPTURE`] at most.
+    #[must_use]
+    pub fn longest_capture(mut self, seconds: u64) -> Self {
+        self.capture = seconds;
+        self
+    }
+
+    /// Pays in this part of each day only.
+    #[must_use]
+    pub fn hours(mut self, hours: Hours) -> Self {
+        self.hours = Some(hours);
+        self
+    }
+
+    /// Whether a price may rise above the last one that the journal knows for the same origin, method, path
+    /// and asset. [`PriceRise::Refuse`] by default; a request with a highest price or a quote is not held to it.
+    #[must_use]
+    pub fn price_rise(mut self, rise: PriceRise) -> Self {
+        self.price_rise = rise;
+        self
+    }
+
+    /// Asks `approver` about each payment above these amounts, such as `0.5 XTS`, and waits for its answer as
+    /// long as `timeout`: without a yes in time nothing is paid. Assets that are not named are always asked
+    /// about.
+    #[must_use]
+    pub fn approval(
+        self,
+        above: impl IntoIterator<Item = Price>,
+        approver: Arc<dyn Approve>,
+        timeout: Duration,
+    ) -> Self {
+        self.approval_above(above, timeout).approver(approver)
+    }
+
+    /// As [`approval`](Self::approval), and with nobody to ask until an [`approver`](Self::approver) is named.
+    #[must_use]
+    pub fn approval_above(mut self, above: impl IntoIterator<Item = Price>, timeout: Duration) -> Self {
+        self.above = Some((above.into_iter().collect(), timeout));
+        self
+    }
+
+    /// Who is asked. The first one that is named stays: the webhook of a policy file goes before the terminal
+    /// of the program that reads it.
+    #[must_use]
+    pub fn approver(mut self, approver: Arc<dyn Approve>) -> Self {
+        self.approver.get_or_insert(approver);
         self
     }
 
@@ -86,11 +190,19 @@ impl ClientBuilder {
         self
     }
 
-    /// How long one exchange may take, from the request to the last byte of its answer; 60 seconds by
-    /// default.
+    /// How long one exchange may take, from the request to the last byte that is read at once; 60 seconds by
+    /// default. What is read piece by piece has an [idle timeout](Self::idle_timeout) instead.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.overall = timeout;
+        self
+    }
+
+    /// How long the next piece of a body may take that is read piece by piece, such as a stream of events; 60
+    /// seconds by default.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.idle = timeout;
         self
     }
 
@@ -116,6 +228,17 @@ impl ClientBuilder {
         self
     }
 
+    #[cfg(feature = "policy")]
+    pub(crate) fn rails(&self) -> &[Arc<dyn Pay>] {
+        &self.rails
+    }
+
+    #[cfg(feature = "policy")]
+    pub(crate) fn allow_origins(mut self, rules: &[OriginRule]) -> Self {
+        self.origin_rules.extend_from_slice(rules);
+        self
+    }
+
     /// The client.
     ///
     /// # Errors
@@ -136,13 +259,37 @@ impl ClientBuilder {
                 return Err(ConfigError::TwoRails { network: rail.network().to_string() });
             }
         }
+        if self.agent.as_deref().is_some_and(|name| !is_name(name)) {
+            return Err(ConfigError::Agent);
+        }
         let budgets = Budget::resolve(&self.budgets, &self.rails)?;
+        let mut origins = self.origin_rules;
+        for origin in &self.origins {
+            origins.push(origin.parse()?);
+        }
+        let rules = Rules {
+            origins,
+            validity: seconds("the longest validity", self.validity, MAX_VALIDITY)?,
+            capture: seconds("the longest time to the last capture", self.capture, MAX_CAPTURE)?,
+            hours: self.hours,
+            price_rise: self.price_rise,
+        };
+        let approval = match self.above {
+            None => None,
+            Some((above, timeout)) => {
+                let above = Approval::resolve(&above, &self.rails)?;
+                Some(Approval { above, approver: self.approver, timeout })
+            }
+        };
         for (origin, network, payee) in &self.payees {
             self.journal.approve(&origin.parse()?, network, payee)?;
         }
         Ok(Arc::new(Policy {
             rails: self.rails,
             budgets,
+            rules,
+            approval,
+            agent: self.agent,
             journal: self.journal,
             limits: self.limits,
             patience: self.patience,

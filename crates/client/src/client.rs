@@ -11,6 +11,7 @@ use farthing_protocol::{Network, Origin, Price};
 use http::{HeaderName, HeaderValue, Method};
 
 use crate::answer::Paid;
+use crate::approval::ApprovalError;
 use crate::budget::AssetId;
 use crate::builder::ClientBuilder;
 use crate::error::{ClientError, ConfigError, ResumeError};
@@ -137,13 +138,15 @@ impl Client {
         Ok(self.0.policy.journal.approve(&origin, network, payee)?)
     }
 
-    fn policy(&self) -> Arc<Policy> {
+    /// What it decides by, for driving a [`Flow`] over something else than HTTP.
+    #[must_use]
+    pub fn policy(&self) -> Arc<Policy> {
         self.0.policy.clone()
     }
 
-    async fn answer(&self, flow: Flow) -> Result<Paid, ClientError> {
-        let (end, incoming) = self.drive(flow).await?;
-        let payment = match end {
+    async fn answer(&self, mut flow: Flow) -> Result<Paid, ClientError> {
+        let (end, incoming) = self.drive(&mut flow, None).await;
+        let payment = match end? {
             End::Paid(report) => Some(*report),
             _ => None,
         };
@@ -151,50 +154,73 @@ impl Client {
         Ok(Paid::new(incoming, payment, self.0.body_bytes))
     }
 
-    /// Carries out a flow's actions until its end.
-    async fn drive(&self, mut flow: Flow) -> Result<(End, Option<Incoming>), ClientError> {
+    /// Carries out a flow's actions until its end. Where something else sent the first request already, its
+    /// answer is `first`. Returns the last answer too, which is the answer or the one that ended the flow.
+    pub(crate) async fn drive(
+        &self,
+        flow: &mut Flow,
+        mut first: Option<Incoming>,
+    ) -> (Result<End, ClientError>, Option<Incoming>) {
         let mut event = Event::Start;
         let mut last = None;
         loop {
-            match flow.step(event, unix_now(), random()?) {
-                Action::Done(end) => return (*end).map(|end| (end, last)),
-                Action::Send => (event, last) = self.exchange(&flow, None).await,
+            let random = match random() {
+                Ok(random) => random,
+                Err(error) => return (Err(error), last),
+            };
+            match flow.step(event, unix_now(), random) {
+                Action::Done(end) => return (*end, last),
+                Action::Send => {
+                    let sent = match first.take() {
+                        Some(incoming) => Ok(incoming),
+                        None => self.0.http.send(flow.request(), None).await,
+                    };
+                    (event, last) = read(flow, sent).await;
+                }
                 Action::LookUp => {
-                    let asked = flow.look_up().ok_or(ClientError::OutOfTurn)?;
+                    let Some(asked) = flow.look_up() else { return (Err(ClientError::OutOfTurn), last) };
                     let late = |_| Err(OfferError::Unavailable("it did not answer in time".into()));
                     let asked = tokio::time::timeout(LOOK_UP_TIMEOUT, asked).await;
                     event = Event::LookedUp(asked.unwrap_or_else(late));
                 }
-                Action::SendPaid { header } => (event, last) = self.exchange(&flow, Some(&header)).await,
+                Action::Approve(within) => {
+                    let Some(asked) = flow.approval() else { return (Err(ClientError::OutOfTurn), last) };
+                    let asked = tokio::time::timeout(within, asked).await;
+                    event = Event::Decided(asked.unwrap_or(Err(ApprovalError::Late)));
+                }
+                Action::SendPaid { header } => {
+                    let sent = self.0.http.send(flow.request(), Some(&header)).await;
+                    (event, last) = read(flow, sent).await;
+                }
                 Action::Wait(pause) => {
                     tokio::time::sleep(pause).await;
                     event = Event::Waited;
                 }
                 Action::AskStatus => {
-                    let status = flow.status().ok_or(ClientError::OutOfTurn)?;
+                    let Some(status) = flow.status() else { return (Err(ClientError::OutOfTurn), last) };
                     let status = tokio::time::timeout(STATUS_TIMEOUT, status).await;
                     event = Event::Status(status.unwrap_or(Confirmation::Unproven));
                 }
             }
         }
     }
+    pub(crate) fn http(&self) -> &Http {
+        &self.0.http
+    }
+}
 
-    async fn exchange(
-        &self,
-        flow: &Flow,
-        payment: Option<&crate::PaymentHeader>,
-    ) -> (Event, Option<Incoming>) {
-        let mut incoming = match self.0.http.send(flow.request(), payment).await {
-            Ok(incoming) => incoming,
-            Err(why) => return (Event::Lost { why }, None),
-        };
-        match incoming.body.peek(flow.body_limit(incoming.status)).await {
-            Err(why) => (Event::Lost { why }, None),
-            Ok((body, complete)) => {
-                let headers = incoming.headers.clone();
-                let answer = Answer { status: incoming.status, headers, body, complete };
-                (Event::Answered(answer), Some(incoming))
-            }
+/// Reads an answer as far as the flow wants to see it.
+async fn read(flow: &Flow, sent: Result<Incoming, String>) -> (Event, Option<Incoming>) {
+    let mut incoming = match sent {
+        Ok(incoming) => incoming,
+        Err(why) => return (Event::Lost { why }, None),
+    };
+    match incoming.body.peek(flow.body_limit(incoming.status, &incoming.headers)).await {
+        Err(why) => (Event::Lost { why }, None),
+        Ok((body, complete)) => {
+            let headers = incoming.headers.clone();
+            let answer = Answer { status: incoming.status, headers, body, complete };
+            (Event::Answered(answer), Some(incoming))
         }
     }
 }
@@ -266,6 +292,12 @@ impl RequestBuilder {
         })
     }
 
+    /// Counts the payment for a task, which has a budget of its own where there is one for each task. Its name
+    /// has 1 to 64 visible ASCII characters.
+    pub fn task(self, name: &str) -> Self {
+        self.with(|request| request.set_task(name))
+    }
+
     /// Accepts a payment that does not cover the body: whoever gets hold of it may spend it on another body.
     pub fn allow_unbound_body(self) -> Self {
         self.with(|request| {
@@ -289,8 +321,8 @@ impl RequestBuilder {
     /// # Errors
     /// [`ClientError`].
     pub async fn sign(self) -> Result<Option<Prepared>, ClientError> {
-        let flow = Flow::sign(self.client.policy(), self.request?);
-        match self.client.drive(flow).await?.0 {
+        let mut flow = Flow::sign(self.client.policy(), self.request?);
+        match self.client.drive(&mut flow, None).await.0? {
             End::Signed(prepared) => Ok(Some(prepared)),
             _ => Ok(None),
         }
@@ -311,8 +343,8 @@ impl RequestBuilder {
     /// # Errors
     /// [`ClientError`]; [`ClientError::NotPayable`] for a 402 without terms.
     pub async fn quote(self) -> Result<Quote, ClientError> {
-        let flow = Flow::quote(self.client.policy(), self.request?);
-        match self.client.drive(flow).await?.0 {
+        let mut flow = Flow::quote(self.client.policy(), self.request?);
+        match self.client.drive(&mut flow, None).await.0? {
             End::Quoted(quote) => Ok(quote),
             _ => Ok(Quote::default()),
         }

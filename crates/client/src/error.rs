@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::budget::{BudgetError, OverBudget};
 use crate::journal::JournalError;
 use crate::prepared::Prepared;
+use crate::rules::RuleError;
 use crate::terms::Said;
 
 /// Who is at fault.
@@ -146,6 +147,10 @@ impl std::error::Error for NotPayable {}
 pub enum Rule {
     /// Payments are sent over https or to this machine only.
     PlainHttp,
+    /// The origin is none of those that may be paid.
+    OriginNotAllowed,
+    /// Nothing is paid at this time of the day.
+    OutsideHours,
     /// The wallet has no rail for the offer's network.
     NoRail,
     /// The rail does not know the asset.
@@ -162,7 +167,8 @@ pub enum Rule {
     NoBudget,
     /// Above the highest price allowed for this request, or in another currency.
     MaxPrice,
-    /// Above what was asked when the price was looked up, or something else than that.
+    /// Above what was asked when the price was looked up, or something else than that; or above what was
+    /// accepted here the last time.
     PriceRose,
     /// The network does not say what must be known to pay it.
     Network,
@@ -172,8 +178,16 @@ pub enum Rule {
     PayeeChanged,
     /// Above a budget.
     OverBudget(OverBudget),
+    /// A person must agree, and nobody could be asked.
+    NoApprover,
+    /// A person must agree, and none did in time.
+    NotApprovedInTime,
+    /// A person was asked, and said no.
+    ApprovalDenied,
     /// The signature would outlive what this client signs.
     TooLong,
+    /// The payment could be captured later than this client allows.
+    CaptureTooLate,
     /// The payment does not fit into a header.
     TooLarge,
 }
@@ -183,43 +197,95 @@ impl Rule {
     pub(crate) fn stage(&self) -> u8 {
         match self {
             Self::PlainHttp => 0,
-            Self::NoRail => 1,
-            Self::UnknownAsset => 2,
-            Self::UnitsDiffer => 3,
-            Self::UnboundBody => 4,
-            Self::ForeignDigest => 5,
-            Self::Offer => 6,
-            Self::NoBudget => 7,
-            Self::MaxPrice => 8,
-            Self::PriceRose => 9,
-            Self::Network => 10,
-            Self::Frozen => 11,
-            Self::PayeeChanged => 12,
-            Self::OverBudget(_) => 13,
-            Self::TooLong => 14,
-            Self::TooLarge => 15,
+            Self::OriginNotAllowed => 1,
+            Self::OutsideHours => 2,
+            Self::NoRail => 3,
+            Self::UnknownAsset => 4,
+            Self::UnitsDiffer => 5,
+            Self::UnboundBody => 6,
+            Self::ForeignDigest => 7,
+            Self::Offer => 8,
+            Self::NoBudget => 9,
+            Self::MaxPrice => 10,
+            Self::PriceRose => 11,
+            Self::Network => 12,
+            Self::Frozen => 13,
+            Self::PayeeChanged => 14,
+            Self::OverBudget(_) => 15,
+            Self::NoApprover => 16,
+            Self::NotApprovedInTime => 17,
+            Self::ApprovalDenied => 18,
+            Self::TooLong => 19,
+            Self::CaptureTooLate => 20,
+            Self::TooLarge => 21,
         }
     }
 
-    /// What a person could do about it.
+    /// The rule's name, for programs; it stays the same between versions.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::PlainHttp => "plain_http",
+            Self::OriginNotAllowed => "origin_not_allowed",
+            Self::OutsideHours => "outside_hours",
+            Self::NoRail => "network_not_allowed",
+            Self::UnknownAsset => "unknown_asset",
+            Self::UnitsDiffer => "units_differ",
+            Self::UnboundBody => "unbound_body",
+            Self::ForeignDigest => "foreign_digest",
+            Self::Offer => "offer",
+            Self::NoBudget => "asset_not_allowed",
+            Self::MaxPrice => "max_price",
+            Self::PriceRose => "price_rose",
+            Self::Network => "network_unavailable",
+            Self::Frozen => "frozen",
+            Self::PayeeChanged => "payee_changed",
+            Self::OverBudget(_) => "over_budget",
+            Self::NoApprover => "no_approver",
+            Self::NotApprovedInTime => "not_approved_in_time",
+            Self::ApprovalDenied => "approval_denied",
+            Self::TooLong => "validity_too_long",
+            Self::CaptureTooLate => "capture_too_late",
+            Self::TooLarge => "too_large",
+        }
+    }
+
+    /// What a person could do about it. Keys are those of a policy file.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::PlainHttp => "use the https URL of the service",
-            Self::NoRail => "add a wallet for that network, if you trust it",
+            Self::OriginNotAllowed => "add it to `origins` of the policy, if you trust it",
+            Self::OutsideHours => "wait, or change `hours` in [limits] of the policy",
+            Self::NoRail => "allow that network with a [[wallet]] for it, if you trust it",
             Self::UnknownAsset => "check the asset's name with its network; it may be an imitation",
             Self::UnitsDiffer => "tell the service that its offer is wrong; do not pay by its numbers",
             Self::UnboundBody => "allow it for this request, if any body may be sent with the payment",
             Self::ForeignDigest => "check that the URL is the service's own; a proxy may rewrite it",
             Self::Offer => "tell the service that its offer is wrong",
-            Self::NoBudget => "give the client a budget for this asset",
+            Self::NoBudget => "allow this asset with a [[budget]] for it",
             Self::MaxPrice => "allow a higher price for this request",
-            Self::PriceRose => "look the price up again, and decide",
+            Self::PriceRose => {
+                "look at the price, then name the highest for this request, or set `price_rise` in [limits] to \"allow\""
+            }
             Self::Network => "try again when the wallet reaches its network",
             Self::Frozen => "find out why the wallet was frozen, then unfreeze it",
-            Self::PayeeChanged => "ask the service whether its account changed, then approve the new payee",
-            Self::OverBudget(_) => "raise the budget, or wait until reserved payments are released",
-            Self::TooLong | Self::TooLarge => "tell the service that its offer asks for too much",
+            Self::PayeeChanged => {
+                "ask the service whether its account changed, then approve the new payee, as with a [[payee]]"
+            }
+            Self::OverBudget(_) => "raise the [[budget]], or wait until reserved payments are released",
+            Self::NoApprover => {
+                "run it where somebody can be asked, name a `webhook`, or raise `above` in [approval]"
+            }
+            Self::NotApprovedInTime => "ask again, or raise `timeout_seconds` in [approval]",
+            Self::ApprovalDenied => "ask who said no",
+            Self::TooLong => {
+                "raise `validity_seconds` in [limits], or tell the service that it asks for too much"
+            }
+            Self::CaptureTooLate => {
+                "raise `capture_seconds` in [limits], or tell the service that it asks for too much"
+            }
+            Self::TooLarge => "tell the service that its offer asks for too much",
         }
     }
 }
@@ -376,6 +442,9 @@ pub enum ResumeError {
 /// A client that cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConfigError {
+    /// The agent's name does not have 1 to 64 visible ASCII characters.
+    #[error("the agent's name does not have 1 to 64 visible ASCII characters")]
+    Agent,
     /// Two rails for one network: which one pays would be chance.
     #[error("there are two rails for {network}")]
     TwoRails {
@@ -406,6 +475,12 @@ pub enum ConfigError {
     /// A budget that cannot be understood.
     #[error(transparent)]
     Budget(#[from] BudgetError),
+    /// A rule that cannot be understood.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    /// An amount to ask for approval above, which the asset cannot express.
+    #[error("approval: {0}")]
+    Approval(PriceError),
     /// An origin that is none.
     #[error("payee: {0}")]
     Origin(#[from] farthing_protocol::WireError),

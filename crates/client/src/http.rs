@@ -1,10 +1,13 @@
 //! HTTP by reqwest: carries one request there and its answer back, and decides nothing.
 
 use std::fmt;
+use std::future::Future;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, Stream};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::prepared::PaymentHeader;
 use crate::request::Request;
@@ -13,13 +16,18 @@ use crate::request::Request;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
     pub(crate) connect: Duration,
-    /// From the request to the last byte of the answer.
+    /// From the request to the last byte that is read before the answer is handed over.
     pub(crate) overall: Duration,
+    /// Between two pieces of a body that is read after that.
+    pub(crate) idle: Duration,
 }
 
 /// The connections.
 #[derive(Clone, Debug)]
-pub(crate) struct Http(reqwest::Client);
+pub(crate) struct Http {
+    client: reqwest::Client,
+    timeouts: Timeouts,
+}
 
 /// An answer whose body is still coming.
 #[derive(Debug)]
@@ -33,6 +41,9 @@ pub(crate) struct Incoming {
 pub(crate) struct Body {
     read: BytesMut,
     rest: Option<reqwest::Response>,
+    /// When all that is read at once must be there.
+    deadline: Instant,
+    idle: Duration,
 }
 
 impl Http {
@@ -44,9 +55,14 @@ impl Http {
             .referer(false)
             .no_proxy()
             .connect_timeout(timeouts.connect)
-            .timeout(timeouts.overall)
             .user_agent(concat!("farthing/", env!("CARGO_PKG_VERSION")));
-        client.build().map(Self).map_err(|error| shown(&error))
+        let client = client.build().map_err(|error| shown(&error))?;
+        Ok(Self { client, timeouts })
+    }
+
+    /// The connections themselves, for what is sent without a payment.
+    pub(crate) fn connections(&self) -> &reqwest::Client {
+        &self.client
     }
 
     /// Sends `request`, with a payment or without.
@@ -55,7 +71,8 @@ impl Http {
         request: &Request,
         payment: Option<&PaymentHeader>,
     ) -> Result<Incoming, String> {
-        let mut sent = self.0.request(request.method().clone(), request.url());
+        let deadline = Instant::now() + self.timeouts.overall;
+        let mut sent = self.client.request(request.method().clone(), request.url());
         sent = sent.headers(request.headers().clone());
         if !request.body().is_empty() {
             sent = sent.body(request.body().clone());
@@ -65,31 +82,65 @@ impl Http {
             value.set_sensitive(true);
             sent = sent.header(payment.name(), value);
         }
-        let mut answer = sent.send().await.map_err(|error| shown(&error))?;
+        let answer = timeout_at(deadline, sent.send()).await.map_err(|_| TIMED_OUT)?;
+        Ok(self.incoming(answer.map_err(|error| shown(&error))?, deadline))
+    }
+
+    /// Sends a request without payment whose body cannot be sent again.
+    pub(crate) async fn send_once(&self, request: reqwest::Request) -> Result<Incoming, String> {
+        let deadline = Instant::now() + self.timeouts.overall;
+        let answer = timeout_at(deadline, self.client.execute(request)).await.map_err(|_| TIMED_OUT)?;
+        Ok(self.incoming(answer.map_err(|error| shown(&error))?, deadline))
+    }
+
+    /// An answer to a request that was sent by something else.
+    #[cfg(feature = "middleware")]
+    pub(crate) fn received(&self, answer: reqwest::Response) -> Incoming {
+        self.incoming(answer, Instant::now() + self.timeouts.overall)
+    }
+
+    fn incoming(&self, mut answer: reqwest::Response, deadline: Instant) -> Incoming {
         let headers = std::mem::take(answer.headers_mut());
-        let status = answer.status();
-        Ok(Incoming { status, headers, body: Body { read: BytesMut::new(), rest: Some(answer) } })
+        let (status, idle) = (answer.status(), self.timeouts.idle);
+        Incoming { status, headers, body: Body { read: BytesMut::new(), rest: Some(answer), deadline, idle } }
     }
 }
+
+const TIMED_OUT: &str = "timed out";
 
 impl Body {
     /// Reads on until the body ends or `limit` bytes are there; returns those, and whether they are all.
     /// What was read stays part of the body.
     pub(crate) async fn peek(&mut self, limit: usize) -> Result<(Bytes, bool), String> {
+        let deadline = self.deadline;
         if limit > 0 {
-            while self.read.len() <= limit && self.pull().await? {}
+            while self.read.len() <= limit && late(timeout_at(deadline, self.pull())).await? {}
         }
         let complete = self.rest.is_none() && self.read.len() <= limit;
         let start = &self.read[..self.read.len().min(limit)];
         Ok((Bytes::copy_from_slice(start), complete))
     }
 
-    /// The next piece; `None` at the end.
+    /// The next piece, as soon as it is there; `None` at the end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, String> {
-        if self.read.is_empty() && !self.pull().await? {
+        if self.read.is_empty() && !late(timeout(self.idle, self.pull())).await? {
             return Ok(None);
         }
         Ok(Some(self.read.split().freeze()))
+    }
+
+    /// All pieces; the end after the first error.
+    pub(crate) fn into_stream(self) -> impl Stream<Item = Result<Bytes, String>> + Send + 'static {
+        stream::try_unfold(self, |mut body| async move {
+            let piece = body.chunk().await?;
+            Ok(piece.map(|piece| (piece, body)))
+        })
+    }
+
+    /// As [`chunk`](Self::chunk), of a body that is read at once: until the exchange must have ended.
+    pub(crate) async fn chunk_in_time(&mut self) -> Result<Option<Bytes>, String> {
+        let deadline = self.deadline;
+        late(timeout_at(deadline, self.chunk())).await
     }
 
     /// Reads one more piece that is not empty; `false` at the end.
@@ -108,6 +159,13 @@ impl Body {
     }
 }
 
+/// What is ready by then, or that it is not.
+async fn late<T>(
+    ready: impl Future<Output = Result<Result<T, String>, tokio::time::error::Elapsed>>,
+) -> Result<T, String> {
+    ready.await.unwrap_or_else(|_| Err(TIMED_OUT.to_owned()))
+}
+
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Body({} bytes read)", self.read.len())
@@ -117,7 +175,7 @@ impl fmt::Debug for Body {
 /// An error with its causes and without the URL, which may hold what its caller keeps to itself.
 fn shown(error: &reqwest::Error) -> String {
     let kind = if error.is_timeout() {
-        "timed out"
+        TIMED_OUT
     } else if error.is_connect() {
         "no connection"
     } else {

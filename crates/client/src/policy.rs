@@ -12,23 +12,26 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use tracing::debug;
 
+use crate::approval::Approval;
 use crate::budget::{AssetId, Charge, Limits, OverBudget};
 use crate::error::{Refused, Rule};
 use crate::flow::{Patience, news, plausible};
-use crate::journal::{Journal, JournalError, Record, ReserveError, State, Ticket};
+use crate::journal::{Journal, JournalError, PricedPlace, Record, ReserveError, State, Ticket};
 use crate::prepared::{Parts, PaymentHeader, Prepared, Version};
 use crate::request::Request;
+use crate::rules::{PriceRise, Rules};
 use crate::terms::Terms;
 use crate::text::{SHOWN, plain};
-
-/// Seconds that a signature may stay valid, whatever an offer asks for.
-pub const MAX_VALIDITY: u64 = 3600;
 
 /// What the flows decide with. All of it is pure but the journal, which is the caller's.
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub(crate) rails: Vec<Arc<dyn Pay>>,
     pub(crate) budgets: BTreeMap<AssetId, Limits>,
+    /// Whose budgets count.
+    pub(crate) agent: Option<String>,
+    pub(crate) rules: Rules,
+    pub(crate) approval: Option<Approval>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) limits: farthing_protocol::Limits,
     pub(crate) patience: Patience,
@@ -81,6 +84,17 @@ pub(crate) struct Choice<'a> {
     digest: RequestDigest,
 }
 
+impl Choice<'_> {
+    /// What it costs in whole units.
+    pub(crate) fn price(&self) -> String {
+        self.priced(self.charge.amount)
+    }
+
+    fn priced(&self, amount: Amount) -> String {
+        format!("{} {}", amount.decimal(self.scale), self.currency)
+    }
+}
+
 impl Policy {
     /// Signs one of the offers, if a rail and the budgets allow. The payment is reserved before it is signed,
     /// and in the journal before anybody can send it.
@@ -98,15 +112,13 @@ impl Policy {
         let unreadable = || Refused::new(Rule::Offer, "none of the offers can be read");
         let offer = terms.offers.get(at).ok_or_else(unreadable)?;
         let choice = self.judge(request, terms.version, offer, now)?;
-        let ticket =
-            self.journal.reserve(&choice.charge, &offer.pay_to, choice.limits).map_err(
-                |error| match error {
-                    ReserveError::Journal(error) => Stop::Journal(error),
-                    ReserveError::Frozen => Stop::Refused(frozen()),
-                    ReserveError::OverBudget(over) => Stop::Refused(over_budget(over, &choice)),
-                    ReserveError::PayeeChanged { known } => Stop::Refused(payee_changed(offer, &known)),
-                },
-            )?;
+        self.price_rose(request, &choice)??;
+        let ticket = self.journal.reserve(&choice.charge, choice.limits).map_err(|error| match error {
+            ReserveError::Journal(error) => Stop::Journal(error),
+            ReserveError::Frozen => Stop::Refused(frozen()),
+            ReserveError::OverBudget(over) => Stop::Refused(over_budget(over, &choice)),
+            ReserveError::PayeeChanged { known } => Stop::Refused(payee_changed(offer, &known)),
+        })?;
         let parts = match self.wrap(request, terms, offer, &choice, now, random) {
             Ok(parts) => parts,
             Err(refused) => {
@@ -133,9 +145,16 @@ impl Policy {
         if !request.is_private() {
             return refuse(Rule::PlainHttp, "payments are not sent over plain http");
         }
+        let origin = request.origin();
+        if !self.rules.allow(origin) {
+            return refuse(Rule::OriginNotAllowed, format!("{origin} is not an origin that may be paid"));
+        }
+        if let Some(hours) = self.rules.hours.filter(|hours| !hours.contain(now)) {
+            return refuse(Rule::OutsideHours, format!("payments are made {hours} UTC only"));
+        }
         let network = &offer.network;
         let Some(rail) = self.rails.iter().find(|rail| rail.network() == network) else {
-            return refuse(Rule::NoRail, format!("no wallet pays on {network}"));
+            return refuse(Rule::NoRail, format!("{network} is not allowed: no wallet pays on it"));
         };
         if version == Version::V1 && !rail.speaks_v1() {
             return refuse(Rule::NoRail, format!("no wallet pays by version 1 of x402 on {network}"));
@@ -166,9 +185,20 @@ impl Policy {
         })?;
         let asset = AssetId { network: network.clone(), asset };
         let Some(limits) = self.budgets.get(&asset) else {
-            return refuse(Rule::NoBudget, format!("there is no budget for {currency} on {network}"));
+            return refuse(
+                Rule::NoBudget,
+                format!("{currency} on {network} is not allowed: it has no budget"),
+            );
         };
-        let charge = Charge { asset, origin: request.origin().clone(), amount: offer.amount };
+        let charge = Charge {
+            asset,
+            origin: request.origin().clone(),
+            amount: offer.amount,
+            payee: offer.pay_to.clone(),
+            agent: self.agent.clone(),
+            task: request.allow.task.clone(),
+            at: now,
+        };
         let choice = Choice { rail, limits, charge, currency, scale, digest };
         allowed(request, &choice)?;
         Ok(choice)
@@ -189,12 +219,36 @@ impl Policy {
         if self.journal.is_frozen()? {
             return Ok(Err(frozen()));
         }
+        if let Err(refused) = self.price_rose(request, &choice)? {
+            return Ok(Err(refused));
+        }
         let known = self.journal.payees(request.origin(), &offer.network)?;
         if !known.is_empty() && !known.contains(&offer.pay_to) {
             return Ok(Err(payee_changed(offer, &known)));
         }
         let allowed = self.journal.spending()?.allows(choice.limits, &choice.charge);
         Ok(allowed.map_err(|over| over_budget(over, &choice)))
+    }
+
+    /// Whether the price is above the one that was accepted at the same place the last time, and the caller did
+    /// not allow one for this request.
+    fn price_rose(
+        &self,
+        request: &Request,
+        choice: &Choice<'_>,
+    ) -> Result<Result<(), Refused>, JournalError> {
+        let allow = &request.allow;
+        if self.rules.price_rise == PriceRise::Allow || allow.max_price.is_some() || allow.quoted.is_some() {
+            return Ok(Ok(()));
+        }
+        let place = PricedPlace::of(&choice.charge, request.method().as_str(), request.target());
+        Ok(match self.journal.accepted_price(&place)? {
+            Some(before) if choice.charge.amount > before => {
+                let (asked, before) = (choice.price(), choice.priced(before));
+                refuse(Rule::PriceRose, format!("it costs {asked}, and it cost {before} the last time"))
+            }
+            _ => Ok(()),
+        })
     }
 
     /// Signs, checks what the rail signed, and wraps it for its header.
@@ -209,8 +263,16 @@ impl Policy {
     ) -> Result<Parts, Refused> {
         let payment =
             choice.rail.pay(offer, &choice.digest, now, random).map_err(|error| not_signed(&error))?;
-        if payment.valid_before > now.saturating_add(MAX_VALIDITY) {
-            return refuse(Rule::TooLong, "the payment would stay valid for more than an hour");
+        let Rules { validity, capture, .. } = &self.rules;
+        if payment.valid_before > now.saturating_add(*validity) {
+            return refuse(
+                Rule::TooLong,
+                format!("the payment would stay valid for more than {validity} seconds"),
+            );
+        }
+        if payment.capture_deadline > now.saturating_add(*capture) {
+            let why = format!("the payment could be captured for more than {capture} seconds");
+            return refuse(Rule::CaptureTooLate, why);
         }
         if payment.max_amount > offer.amount {
             return refuse(Rule::Offer, "the payment would allow more than the offer asks for");
@@ -253,6 +315,9 @@ impl Policy {
             receipt_key: parts.receipt_key,
             signed_at: now,
             state: State::Signed,
+            status: None,
+            settled: None,
+            receipt: None,
         };
         // The payment goes no further than this, so what was reserved for it can be given back.
         self.journal.record(ticket, record).inspect_err(|_| self.journal.cancel(ticket))
@@ -401,6 +466,7 @@ fn payee_changed(offer: &Offer, known: &[String]) -> Refused {
 fn over_budget(over: OverBudget, choice: &Choice<'_>) -> Refused {
     let asset = &choice.currency;
     let (asked, left) = (over.asked.decimal(choice.scale), over.left.decimal(choice.scale));
-    let why = format!("it costs {asked} {asset}, and {} has {left} {asset} left", over.limit);
+    let why =
+        format!("it costs {asked} {asset}, and {} has {left} {asset} left{}", over.limit, over.renewal());
     Refused::new(Rule::OverBudget(over), why)
 }

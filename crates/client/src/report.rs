@@ -39,6 +39,8 @@ pub struct PaymentReport {
     pub confirmation: Confirmation,
     /// The seller's receipt, when it is signed with the key that the offer announced and says what happened.
     pub receipt: Option<Receipt>,
+    /// That receipt as it came: JSON, with the seller's signature.
+    pub signed_receipt: Option<String>,
     /// Whether the payment was settled before it was presented this time: nothing more was charged.
     pub replayed: bool,
     /// What is missing or wrong.
@@ -145,6 +147,14 @@ fn meant(settlement: SettlementResponseV1) -> SettlementResponse {
     }
 }
 
+/// A receipt that says what happened, as far as that could be compared.
+pub(crate) struct Checked {
+    pub(crate) receipt: Receipt,
+    /// As it came.
+    pub(crate) signed: String,
+    pub(crate) flag: Option<Flag>,
+}
+
 /// The receipt in a settlement, checked against everything the client knows; `None` when the offer announced
 /// none.
 pub(crate) fn check_receipt(
@@ -153,11 +163,13 @@ pub(crate) fn check_receipt(
     settled: Amount,
     response: &SettlementResponse,
     limits: &Limits,
-) -> Result<Option<(Receipt, Option<Flag>)>, Flag> {
+) -> Result<Option<Checked>, Flag> {
     let invalid = |why: &str| Err(Flag::ReceiptInvalid(why.to_owned()));
     let Some(key) = &prepared.0.receipt_key else { return Ok(None) };
-    let Some(signed) = response.extensions.get(receipt::EXTENSION) else { return Err(Flag::ReceiptMissing) };
-    let signed: SignedReceipt = match json::read(signed.get().as_bytes(), limits) {
+    let Some(as_it_came) = response.extensions.get(receipt::EXTENSION) else {
+        return Err(Flag::ReceiptMissing);
+    };
+    let signed: SignedReceipt = match json::read(as_it_came.get().as_bytes(), limits) {
         Ok(signed) => signed,
         Err(error) => return invalid(&plain(&error.to_string(), SHOWN)),
     };
@@ -177,15 +189,11 @@ pub(crate) fn check_receipt(
     if receipt.amount != settled {
         return invalid("it is for another amount");
     }
-    if *prepared.request().method() == Method::HEAD {
-        // The receipt covers the body that GET would have had, or none; neither is here to compare.
-        return Ok(Some((receipt, None)));
-    }
-    if !answer.complete {
-        return Ok(Some((receipt, Some(Flag::ReceiptUnchecked))));
-    }
-    if receipt.body != sha256(&answer.body) {
+    // It covers the body that GET would have had, or none; neither is here to compare.
+    let is_head = *prepared.request().method() == Method::HEAD;
+    let flag = (!is_head && !answer.complete).then_some(Flag::ReceiptUnchecked);
+    if !is_head && answer.complete && receipt.body != sha256(&answer.body) {
         return invalid("it is for another body");
     }
-    Ok(Some((receipt, None)))
+    Ok(Some(Checked { receipt, signed: as_it_came.get().to_owned(), flag }))
 }

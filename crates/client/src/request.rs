@@ -8,7 +8,7 @@ use farthing_protocol::{Amount, Binding, Origin, Price, RequestDigest};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use url::Url;
 
-use crate::budget::AssetId;
+use crate::budget::{AssetId, is_name};
 use crate::error::ClientError;
 
 /// Headers that the client writes itself: a caller's would change where the request goes, how its body is
@@ -45,6 +45,8 @@ pub(crate) struct Allow {
     pub(crate) quoted: Option<Vec<(AssetId, Amount)>>,
     /// A payment that does not cover the body.
     pub(crate) unbound_body: bool,
+    /// The task that its payment counts for.
+    pub(crate) task: Option<String>,
 }
 
 impl Request {
@@ -80,6 +82,18 @@ impl Request {
     /// Sets the body.
     pub fn set_body(&mut self, body: Bytes) {
         self.body = body;
+    }
+
+    /// Counts its payment for a task.
+    ///
+    /// # Errors
+    /// [`ClientError::Request`] when the name does not have 1 to 64 visible ASCII characters.
+    pub fn set_task(&mut self, name: &str) -> Result<(), ClientError> {
+        if !is_name(name) {
+            return Err(invalid("the task's name does not have 1 to 64 visible ASCII characters".into()));
+        }
+        self.allow.task = Some(name.to_owned());
+        Ok(())
     }
 
     /// The method.

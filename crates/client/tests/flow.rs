@@ -358,6 +358,7 @@ proptest! {
                 Action::Done(_) => break,
                 Action::Wait(_) => Event::Waited,
                 Action::LookUp => Event::LookedUp(Ok(())),
+                Action::Approve(_) => panic!("nobody is asked"),
                 Action::AskStatus => Event::Status(match word {
                     0 => Confirmation::Open,
                     1 => Confirmation::NotTaken,

@@ -113,7 +113,11 @@ impl Pay for Wallet {
 fn agent(wallet: &Arc<Wallet>) -> ClientBuilder {
     let pause = std::time::Duration::from_millis(5);
     let patience = Patience { pause, ..Patience::default() };
-    Client::builder().rail(wallet.clone()).budget(Budget::new("$0.01").unwrap()).patience(patience)
+    Client::builder()
+        .allow_any_origin()
+        .rail(wallet.clone())
+        .budget(Budget::new("$0.01").unwrap())
+        .patience(patience)
 }
 
 /// What counts: (taken, reserved).
@@ -229,7 +233,7 @@ async fn version_1_terms_are_paid_by_rails_that_speak_it_and_no_others() {
     );
     // Another wallet of the client speaks it, but not that network's.
     let elsewhere = Arc::new(Wallet { network: "eip155:8453".parse().unwrap(), ..Wallet::new() });
-    let both = Client::builder().rail(silent.clone()).rail(elsewhere.clone());
+    let both = Client::builder().allow_any_origin().rail(silent.clone()).rail(elsewhere.clone());
     let error = both.build().unwrap().get(&server.url).await.unwrap_err();
     assert!(matches!(&error, ClientError::Refused(no) if no.rule == Rule::NoRail), "{error}");
     assert_eq!((silent.rail.signed(), elsewhere.rail.signed(), server.seen().len()), (0, 0, 2));

@@ -124,9 +124,12 @@ async fn t28_what_is_not_known_is_not_paid() {
 #[tokio::test]
 async fn without_a_budget_nothing_is_signed() {
     let rail = Rail::new();
-    let broke = Client::builder().rail(rail.clone()).build().unwrap();
+    let broke = Client::builder().allow_any_origin().rail(rail.clone()).build().unwrap();
     assert_eq!(refused(&broke, vec![offer(1)]).await.0, Rule::NoBudget);
-    assert_eq!(refused(&Client::builder().build().unwrap(), vec![offer(1)]).await.0, Rule::NoRail);
+    assert_eq!(
+        refused(&Client::builder().allow_any_origin().build().unwrap(), vec![offer(1)]).await.0,
+        Rule::NoRail
+    );
     assert_eq!(rail.signed(), 0);
 }
 
@@ -315,15 +318,15 @@ fn a_client_that_could_not_keep_its_limits_is_not_built() {
     let rail = Rail::new();
     let budget = |text: &str| Budget::new(text).unwrap();
     let build = |builder: farthing_client::ClientBuilder| builder.build().map(|_| ()).unwrap_err();
-    let unknown = Client::builder().rail(rail.clone()).budget(budget("1 EUR"));
+    let unknown = Client::builder().allow_any_origin().rail(rail.clone()).budget(budget("1 EUR"));
     assert_eq!(build(unknown), ConfigError::UnknownAsset { asset: "EUR".into() });
     let twice = builder(&rail).budget(budget("1 XTS"));
     assert_eq!(build(twice), ConfigError::TwoBudgets { asset: "XTS".into() });
-    let fine = Client::builder().rail(rail.clone()).budget(budget("0.0000001 XTS"));
+    let fine = Client::builder().allow_any_origin().rail(rail.clone()).budget(budget("0.0000001 XTS"));
     assert!(matches!(build(fine), ConfigError::Price(_)));
     assert!(matches!(build(builder(&rail).rail(Rail::new())), ConfigError::TwoRails { .. }));
     let elsewhere = budget("1 XTS").on("farthing:ffffffffffffffffffffffffffffffff".parse().unwrap());
-    let elsewhere = Client::builder().rail(rail).budget(elsewhere);
+    let elsewhere = Client::builder().allow_any_origin().rail(rail).budget(elsewhere);
     assert_eq!(build(elsewhere), ConfigError::UnknownAsset { asset: "XTS".into() });
     assert!(builder(&Rail::new()).build().is_ok());
 }

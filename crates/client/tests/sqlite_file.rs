@@ -20,7 +20,7 @@ use scripted::*;
 use serde_json::Value;
 use tempfile::TempDir;
 
-const LIMITS: Limits = Limits { per_request: None, per_host: None, total: Amount(100) };
+const LIMITS: Limits = Limits::of(Amount(100));
 
 fn place() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
@@ -37,7 +37,15 @@ fn refused(path: &Path) -> JournalError {
 }
 
 fn charge(amount: u128) -> Charge {
-    Charge { asset: xts(), origin: "https://shop.example".parse().unwrap(), amount: Amount(amount) }
+    Charge {
+        asset: xts(),
+        origin: "https://shop.example".parse().unwrap(),
+        amount: Amount(amount),
+        payee: "seller".into(),
+        agent: None,
+        task: None,
+        at: 1_800_000_000,
+    }
 }
 
 fn on(journal: &Arc<SqliteJournal>, rail: &Arc<Rail>) -> Client {
@@ -48,11 +56,11 @@ fn on(journal: &Arc<SqliteJournal>, rail: &Arc<Rail>) -> Client {
 fn a_file_of_a_newer_version_is_refused_and_left_as_it_is() {
     let (_directory, path) = place();
     let running = open(&path);
-    assert!(running.reserve(&charge(1), "seller", &LIMITS).is_ok());
+    assert!(running.reserve(&charge(1), &LIMITS).is_ok());
     let newer = Connection::open(&path).unwrap();
     newer.pragma_update(None, "user_version", FORMAT + 1).unwrap();
     let expected = JournalError::Newer { found: FORMAT + 1, known: FORMAT };
-    assert_eq!(running.reserve(&charge(1), "seller", &LIMITS), Err(expected.clone().into()), "while open");
+    assert_eq!(running.reserve(&charge(1), &LIMITS), Err(expected.clone().into()), "while open");
     drop((running, newer));
     let before = std::fs::read(&path).unwrap();
     assert_eq!(refused(&path), expected);
@@ -94,7 +102,7 @@ fn mode(path: &Path, set: Option<u32>) -> u32 {
 fn only_its_owner_can_read_the_file_and_those_beside_it() {
     let (directory, path) = place();
     let journal = open(&path);
-    journal.reserve(&charge(1), "seller", &LIMITS).unwrap();
+    journal.reserve(&charge(1), &LIMITS).unwrap();
     let files: Vec<_> =
         std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().path()).collect();
     assert_eq!(files.len(), 3, "with its log and the log's index: {files:?}");
@@ -118,8 +126,7 @@ fn a_busy_file_is_waited_for_as_long_as_allowed_and_no_longer() {
     let busy = JournalError::Busy { waited: Duration::from_millis(50) };
     // Those that wait for each other in this process wait no longer either.
     std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..8).map(|_| scope.spawn(|| journal.reserve(&charge(1), "seller", &LIMITS))).collect();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| journal.reserve(&charge(1), &LIMITS))).collect();
         for thread in threads {
             assert_eq!(thread.join().unwrap(), Err(ReserveError::Journal(busy.clone())));
         }
@@ -127,7 +134,7 @@ fn a_busy_file_is_waited_for_as_long_as_allowed_and_no_longer() {
     assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
     assert!(journal.spending().is_ok(), "who only reads does not wait");
     other.execute_batch("ROLLBACK").unwrap();
-    assert!(journal.reserve(&charge(1), "seller", &LIMITS).is_ok());
+    assert!(journal.reserve(&charge(1), &LIMITS).is_ok());
 }
 
 #[tokio::test]
@@ -135,25 +142,24 @@ async fn what_was_reserved_and_not_signed_in_time_is_given_back_and_cannot_be_si
     let (_directory, path) = place();
     let mut record = signed().await;
     record.charge = charge(100);
-    let ticket = open(&path).reserve(&charge(100), "seller", &LIMITS).unwrap();
+    let ticket = open(&path).reserve(&charge(100), &LIMITS).unwrap();
     let journal = open(&path);
-    assert!(matches!(journal.reserve(&charge(1), "seller", &LIMITS), Err(ReserveError::OverBudget(_))));
+    assert!(matches!(journal.reserve(&charge(1), &LIMITS), Err(ReserveError::OverBudget(_))));
     // As if an hour had passed, or the clock had been an hour ahead.
     for hour in [-3600, 3600] {
-        let ticket =
-            if hour < 0 { ticket } else { journal.reserve(&charge(100), "seller", &LIMITS).unwrap() };
+        let ticket = if hour < 0 { ticket } else { journal.reserve(&charge(100), &LIMITS).unwrap() };
         let by = "UPDATE tickets SET reserved_at = reserved_at + ?1";
         Connection::open(&path).unwrap().execute(by, [hour]).unwrap();
         assert_eq!(journal.spending().unwrap().total(&xts()), Amount::ZERO);
-        let next = journal.reserve(&charge(100), "seller", &LIMITS).unwrap();
-        assert!(matches!(journal.reserve(&charge(1), "seller", &LIMITS), Err(ReserveError::OverBudget(_))));
+        let next = journal.reserve(&charge(100), &LIMITS).unwrap();
+        assert!(matches!(journal.reserve(&charge(1), &LIMITS), Err(ReserveError::OverBudget(_))));
         assert!(matches!(journal.record(ticket, record.clone()), Err(JournalError::Failed(_))));
         journal.cancel(ticket);
         assert_eq!(journal.spending().unwrap().total(&xts()), Amount(100), "it gives nothing back twice");
         assert!(journal.unfinished().unwrap().is_empty());
         journal.cancel(next);
     }
-    let ticket = journal.reserve(&charge(100), "seller", &LIMITS).unwrap();
+    let ticket = journal.reserve(&charge(100), &LIMITS).unwrap();
     assert!(journal.record(ticket, record).is_ok(), "in time");
 }
 
@@ -168,17 +174,20 @@ async fn signed() -> Record {
 #[test]
 fn budgets_in_the_file_hold_for_whoever_opens_it() {
     let (_directory, path) = place();
-    let limits = Limits { per_request: Some(Amount(7)), per_host: None, total: Amount(10) };
+    let limits = Limits { per_request: Some(Amount(7)), per_hour: Some(Amount(9)), ..Limits::of(Amount(10)) };
     drop(SqliteJournal::open(&path, &[(xts(), limits)].into()).unwrap());
     let journal = open(&path);
     assert_eq!(journal.limits(&xts()).unwrap(), Some(limits));
-    assert!(matches!(journal.reserve(&charge(8), "seller", &LIMITS), Err(ReserveError::OverBudget(_))));
-    assert!(journal.reserve(&charge(7), "seller", &LIMITS).is_ok());
-    assert!(matches!(journal.reserve(&charge(4), "seller", &LIMITS), Err(ReserveError::OverBudget(_))));
-    drop(SqliteJournal::open(&path, &[(xts(), Limits { total: Amount(11), ..limits })].into()).unwrap());
-    assert!(journal.reserve(&charge(4), "seller", &LIMITS).is_ok(), "raised by another");
+    assert!(matches!(journal.reserve(&charge(8), &LIMITS), Err(ReserveError::OverBudget(_))));
+    assert!(journal.reserve(&charge(7), &LIMITS).is_ok());
+    assert!(matches!(journal.reserve(&charge(4), &LIMITS), Err(ReserveError::OverBudget(_))));
+    drop(
+        SqliteJournal::open(&path, &[(xts(), Limits { per_hour: None, total: Amount(11), ..limits })].into())
+            .unwrap(),
+    );
+    assert!(journal.reserve(&charge(4), &LIMITS).is_ok(), "raised by another");
     let own = Limits { total: Amount(11), ..LIMITS };
-    assert!(journal.reserve(&charge(1), "seller", &own).is_err(), "the client's own hold too");
+    assert!(journal.reserve(&charge(1), &own).is_err(), "the client's own hold too");
 }
 
 #[tokio::test]
@@ -209,7 +218,7 @@ async fn a_frozen_wallet_signs_nothing_until_it_is_unfrozen() {
     let (rail, server) = (Rail::new(), Server::shop(1_000).await);
     let (journal, owner) = (Arc::new(open(&path)), open(&path));
     let client = on(&journal, &rail);
-    let ticket = journal.reserve(&charge(1), "seller", &LIMITS).unwrap();
+    let ticket = journal.reserve(&charge(1), &LIMITS).unwrap();
     let prepared = client.get(&server.url).sign().await.unwrap().unwrap();
     owner.freeze().unwrap();
     owner.freeze().unwrap();
@@ -252,7 +261,7 @@ async fn t44_an_export_has_every_payment_and_nothing_that_can_be_spent() {
     let csv = String::from_utf8(csv).unwrap();
     let rows: Vec<_> = csv.split_terminator("\r\n").collect();
     assert!(rows.len() == 3 && rows[0].starts_with("payment,state,"), "{csv}");
-    assert!(rows[1].contains("/a,b?c=%22\",") && rows[1].ends_with(",1000,1000,2"), "{csv}");
+    assert!(rows[1].contains("/a,b?c=%22\",") && rows[1].ends_with(",1000,1000,2,,,200,1000,true"), "{csv}");
     for id in [id, open.id()] {
         let record = journal.find(&id).unwrap().unwrap();
         for secret in [record.header.expose(), record.payment.payload.get(), "private", "nonce"] {

@@ -4,21 +4,29 @@
 
 use std::sync::Barrier;
 
-use farthing_client::budget::{Charge, Limit, Limits, OverBudget};
-use farthing_client::journal::{JournalError, ReserveError, Ticket};
-use farthing_client::{AssetId, Journal, PaymentHeader, Record, State, Version};
+use farthing_client::budget::{Charge, Limit, Limits, OverBudget, Scope, Window};
+use farthing_client::journal::{Answered, JournalError, PricedPlace, ReserveError, Ticket};
+use farthing_client::{AssetId, Journal, PaymentHeader, Record, Standing, State, Version};
 use farthing_protocol::rail::{PaymentId, SignedPayment};
 use farthing_protocol::{Amount, PublicKey, RequestDigest};
 use serde_json::value::RawValue;
 
-const LIMITS: Limits = Limits { per_request: None, per_host: None, total: Amount(100) };
+const LIMITS: Limits = Limits::of(Amount(100));
 
 fn charge(amount: u128) -> Charge {
     Charge {
         asset: AssetId { network: "farthing:00".parse().unwrap(), asset: "XTS".into() },
         origin: "https://shop.example".parse().unwrap(),
         amount: Amount(amount),
+        payee: "seller".into(),
+        agent: Some("researcher".into()),
+        task: None,
+        at: 1_800_000_000,
     }
+}
+
+fn to_thief(amount: u128) -> Charge {
+    Charge { payee: "thief".into(), ..charge(amount) }
 }
 
 fn raw(json: &str) -> Box<RawValue> {
@@ -49,6 +57,9 @@ fn record(id: u8, amount: u128) -> Record {
         receipt_key: id.is_multiple_of(2).then_some(PublicKey([5; 32])),
         signed_at: 7,
         state: State::Signed,
+        status: None,
+        settled: None,
+        receipt: None,
     }
 }
 
@@ -59,7 +70,7 @@ fn spent(journal: &dyn Journal) -> (u128, u128) {
 }
 
 fn sign(journal: &dyn Journal, id: u8, amount: u128) {
-    let ticket = journal.reserve(&charge(amount), "seller", &LIMITS).unwrap();
+    let ticket = journal.reserve(&charge(amount), &LIMITS).unwrap();
     journal.record(ticket, record(id, amount)).unwrap();
 }
 
@@ -83,24 +94,26 @@ fn a_payment_is_reserved_until_the_network_says_what_was_taken(journal: &dyn Jou
 }
 
 fn a_release_and_a_cancelled_reservation_give_everything_back(journal: &dyn Journal) {
-    let ticket = journal.reserve(&charge(100), "seller", &LIMITS).unwrap();
-    assert!(matches!(journal.reserve(&charge(1), "seller", &LIMITS), Err(ReserveError::OverBudget(_))));
+    let ticket = journal.reserve(&charge(100), &LIMITS).unwrap();
+    assert!(matches!(journal.reserve(&charge(1), &LIMITS), Err(ReserveError::OverBudget(_))));
     journal.cancel(ticket);
     journal.cancel(ticket);
     assert!(journal.record(ticket, record(1, 100)).is_err(), "what was cancelled cannot be signed for");
     sign(journal, 1, 100);
     journal.advance(&PaymentId([1; 32]), State::Released).unwrap();
     assert_eq!(spent(journal), (0, 0));
-    assert!(journal.reserve(&charge(100), "seller", &LIMITS).is_ok());
+    assert!(journal.reserve(&charge(100), &LIMITS).is_ok());
 }
 
 fn each_limit_holds_for_all_that_was_reserved(journal: &dyn Journal) {
-    let limits = Limits { per_request: Some(Amount(10)), per_host: Some(Amount(15)), total: Amount(20) };
+    let limits =
+        Limits { per_request: Some(Amount(10)), per_host: Some(Amount(15)), ..Limits::of(Amount(20)) };
     let other = Charge { origin: "https://other.example".parse().unwrap(), ..charge(6) };
     let over = |limit, asked, left| {
-        Err(ReserveError::OverBudget(OverBudget { limit, asked: Amount(asked), left: Amount(left) }))
+        let (asked, left) = (Amount(asked), Amount(left));
+        Err(ReserveError::OverBudget(OverBudget { limit, asked, left, renews_at: None }))
     };
-    let reserve = |charge: &Charge| journal.reserve(charge, "seller", &limits).map(|_| ());
+    let reserve = |charge: &Charge| journal.reserve(charge, &limits).map(|_| ());
     assert_eq!(reserve(&charge(11)), over(Limit::PerRequest, 11, 10));
     assert_eq!(reserve(&charge(10)), Ok(()));
     assert_eq!(reserve(&charge(6)), over(Limit::PerHost, 6, 5));
@@ -111,35 +124,141 @@ fn each_limit_holds_for_all_that_was_reserved(journal: &dyn Journal) {
     assert_eq!((spending.at(&other.asset, &other.origin).0, spending.total(&other.asset).0), (5, 20));
 }
 
+/// The limit that refused it, what it has left, and when it starts anew.
+fn refused(journal: &dyn Journal, charge: &Charge, limits: &Limits) -> Option<(Limit, u128, Option<u64>)> {
+    match journal.reserve(charge, limits) {
+        Ok(_) => None,
+        Err(ReserveError::OverBudget(over)) => Some((over.limit, over.left.0, over.renews_at)),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn payees_agents_and_tasks_have_a_budget_each(journal: &dyn Journal) {
+    let named = |name: &str| Some(name.to_owned());
+    let origin = "https://other.example".parse().unwrap();
+    let other_payee = Charge { payee: "other".into(), origin, ..charge(1) };
+    // What was counted before counts for limits that come later.
+    assert_eq!(refused(journal, &charge(5), &LIMITS), None);
+    for (limit, other) in [
+        (Limit::PerPayee, other_payee),
+        (Limit::PerAgent, Charge { agent: None, ..charge(1) }),
+        (Limit::PerTask, Charge { task: named("other"), ..charge(1) }),
+    ] {
+        let limits = LIMITS.with(limit, Amount(5));
+        assert_eq!(refused(journal, &charge(1), &limits), Some((limit, 0, None)));
+        assert_eq!(refused(journal, &other, &limits), None, "{limit} of another");
+    }
+    let spending = journal.spending().unwrap();
+    let counted = |scope: Scope| spending.counted(&charge(0).asset, &scope).0;
+    assert_eq!((counted(Scope::payee("seller")), counted(Scope::payee("other"))), (7, 1));
+    assert_eq!((counted(Scope::Agent("researcher".into())), counted(Scope::Agent(String::new()))), (7, 1));
+    assert_eq!((counted(Scope::Task("other".into())), counted(Scope::Total)), (1, 8));
+}
+
+fn a_window_starts_anew_and_what_is_released_goes_back_into_its_own(journal: &dyn Journal) {
+    // The fifteenth of a month, at eight.
+    let at = charge(0).at;
+    for (limit, next) in
+        [(Limit::PerHour, at + 3_600), (Limit::PerDay, at + 57_600), (Limit::PerMonth, at + 1_440_000)]
+    {
+        let limits = LIMITS.with(limit, Amount(5));
+        let ticket = journal.reserve(&charge(5), &limits).unwrap();
+        let (last, first) = (Charge { at: next - 1, ..charge(1) }, Charge { at: next, ..charge(5) });
+        assert_eq!(refused(journal, &last, &limits), Some((limit, 0, Some(next))));
+        let later = journal.reserve(&first, &limits).unwrap();
+        journal.cancel(ticket);
+        assert_eq!(
+            refused(journal, &Charge { at: next, ..charge(1) }, &limits),
+            Some((limit, 0, Some(next_of(limit, next))))
+        );
+        journal.cancel(later);
+        // Whatever is over is given back as well.
+        assert_eq!(journal.spending().unwrap().total(&charge(0).asset), Amount::ZERO);
+    }
+}
+
+fn next_of(limit: Limit, at: u64) -> u64 {
+    let window = match limit {
+        Limit::PerHour => Window::Hour,
+        Limit::PerDay => Window::Day,
+        _ => Window::Month,
+    };
+    window.around(at).end
+}
+
+fn what_the_seller_answered_is_kept_with_the_payment(journal: &dyn Journal) {
+    sign(journal, 1, 60);
+    let id = PaymentId([1; 32]);
+    let said = |status, settled, receipt: Option<&str>| Answered {
+        status,
+        settled,
+        receipt: receipt.map(str::to_owned),
+    };
+    let kept = || {
+        let record = journal.find(&id).unwrap().unwrap();
+        (record.standing(), said(record.status, record.settled, record.receipt.as_deref()))
+    };
+    assert_eq!(kept(), (Standing::Signed, Answered::default()));
+    let settled = said(Some(200), Some(Amount(50)), Some("{\"receipt\": 1}"));
+    journal.answered(&id, State::Settled, settled.clone()).unwrap();
+    assert_eq!(kept(), (Standing::Settled, settled.clone()));
+    assert_eq!(journal.find(&id).unwrap().unwrap().taken(), Some(Amount(50)), "by the seller's word");
+    assert_eq!(spent(journal), (0, 60), "which frees nothing");
+    journal.advance(&id, State::Confirmed(Amount(40))).unwrap();
+    assert_eq!(kept(), (Standing::Confirmed, settled));
+    assert_eq!(journal.find(&id).unwrap().unwrap().taken(), Some(Amount(40)), "by the network's");
+    assert_eq!(journal.answered(&PaymentId([9; 32]), State::Sent, Answered::default()), Ok(None));
+}
+
+fn t26_the_last_price_of_a_path_is_remembered(journal: &dyn Journal) {
+    let place = |method, target| PricedPlace::of(&charge(0), method, target);
+    assert_eq!(journal.accepted_price(&place("GET", "/a?b")), Ok(None));
+    sign(journal, 1, 10);
+    sign(journal, 2, 12);
+    assert_eq!(journal.accepted_price(&place("GET", "/a?other")), Ok(Some(Amount(12))));
+    assert_eq!(journal.accepted_price(&place("POST", "/a")), Ok(None));
+    assert_eq!(journal.accepted_price(&place("GET", "/ab")), Ok(None));
+}
+
+fn whom_a_person_trusts_is_remembered_and_nobody_else(journal: &dyn Journal) {
+    let Charge { origin, asset: AssetId { network, .. }, .. } = charge(0);
+    assert_eq!(journal.is_trusted(&origin, &network, "seller"), Ok(false));
+    journal.trust(&origin, &network, "seller").unwrap();
+    journal.trust(&origin, &network, "seller").unwrap();
+    assert_eq!(journal.is_trusted(&origin, &network, "seller"), Ok(true));
+    assert_eq!(journal.is_trusted(&origin, &network, "thief"), Ok(false));
+    assert!(journal.payees(&origin, &network).unwrap().is_empty(), "and it pins no payee");
+}
+
 fn amounts_may_have_128_bits(journal: &dyn Journal) {
     let limits = Limits { total: Amount(u128::MAX), ..LIMITS };
-    let ticket = journal.reserve(&charge(u128::MAX), "seller", &limits).unwrap();
-    assert!(journal.reserve(&charge(1), "seller", &limits).is_err());
+    let ticket = journal.reserve(&charge(u128::MAX), &limits).unwrap();
+    assert!(journal.reserve(&charge(1), &limits).is_err());
     journal.record(ticket, record(2, u128::MAX)).unwrap();
     assert_eq!(journal.find(&PaymentId([2; 32])).unwrap().unwrap().payment.max_amount, Amount(u128::MAX));
     journal.advance(&PaymentId([2; 32]), State::Confirmed(Amount(u128::MAX - 1))).unwrap();
-    assert!(journal.reserve(&charge(1), "seller", &limits).is_ok());
+    assert!(journal.reserve(&charge(1), &limits).is_ok());
 }
 
 fn t27_an_origin_keeps_the_payee_it_was_first_paid_at(journal: &dyn Journal) {
-    journal.reserve(&charge(1), "seller", &LIMITS).unwrap();
+    journal.reserve(&charge(1), &LIMITS).unwrap();
     let changed = ReserveError::PayeeChanged { known: vec!["seller".into()] };
-    assert_eq!(journal.reserve(&charge(1), "thief", &LIMITS), Err(changed));
-    assert!(journal.reserve(&charge(1), "seller", &LIMITS).is_ok());
+    assert_eq!(journal.reserve(&to_thief(1), &LIMITS), Err(changed));
+    assert!(journal.reserve(&charge(1), &LIMITS).is_ok());
     let (origin, network) = (charge(0).origin, charge(0).asset.network);
     journal.approve(&origin, &network, "thief").unwrap();
-    assert!(journal.reserve(&charge(1), "thief", &LIMITS).is_ok());
+    assert!(journal.reserve(&to_thief(1), &LIMITS).is_ok());
     assert_eq!(journal.payees(&origin, &network).unwrap(), ["seller", "thief"]);
 }
 
 fn a_refused_reservation_does_not_pin_its_payee(journal: &dyn Journal) {
-    assert!(journal.reserve(&charge(101), "thief", &LIMITS).is_err());
-    assert!(journal.reserve(&charge(1), "seller", &LIMITS).is_ok());
+    assert!(journal.reserve(&to_thief(101), &LIMITS).is_err());
+    assert!(journal.reserve(&charge(1), &LIMITS).is_ok());
 }
 
 fn one_payment_is_recorded_once_and_for_its_own_reservation(journal: &dyn Journal) {
     sign(journal, 1, 10);
-    let ticket = journal.reserve(&charge(10), "seller", &LIMITS).unwrap();
+    let ticket = journal.reserve(&charge(10), &LIMITS).unwrap();
     assert!(matches!(journal.record(ticket, record(1, 10)), Err(JournalError::Failed(_))));
     assert!(matches!(journal.record(Ticket(u64::MAX), record(2, 10)), Err(JournalError::Failed(_))));
     assert!(journal.record(ticket, record(2, 10)).is_ok());
@@ -171,7 +290,7 @@ fn threads_together_reserve_what_there_is_and_no_more(journal: &dyn Journal) {
     let reserved: usize = std::thread::scope(|scope| {
         let thread = || {
             start.wait();
-            (0..4).filter(|_| journal.reserve(&charge(10), "seller", &LIMITS).is_ok()).count()
+            (0..4).filter(|_| journal.reserve(&charge(10), &LIMITS).is_ok()).count()
         };
         let threads: Vec<_> = (0..16).map(|_| scope.spawn(thread)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
@@ -207,6 +326,11 @@ on_every_journal!(
     a_payment_is_reserved_until_the_network_says_what_was_taken,
     a_release_and_a_cancelled_reservation_give_everything_back,
     each_limit_holds_for_all_that_was_reserved,
+    payees_agents_and_tasks_have_a_budget_each,
+    a_window_starts_anew_and_what_is_released_goes_back_into_its_own,
+    what_the_seller_answered_is_kept_with_the_payment,
+    t26_the_last_price_of_a_path_is_remembered,
+    whom_a_person_trusts_is_remembered_and_nobody_else,
     amounts_may_have_128_bits,
     t27_an_origin_keeps_the_payee_it_was_first_paid_at,
     a_refused_reservation_does_not_pin_its_payee,

@@ -14,11 +14,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use farthing_client::budget::{Charge, Limits};
+use farthing_client::budget::{Charge, Limit, Limits, Scope};
 use farthing_client::error::ResumeError;
 use farthing_client::flow::{Action, Answer, End, Event};
 use farthing_client::{
-    Client, ClientError, Flow, Journal, Patience, Policy, Request, Rule, SqliteJournal, State,
+    Budget, Client, ClientError, Flow, Journal, Patience, Policy, Request, Rule, SqliteJournal, State,
 };
 use farthing_protocol::Amount;
 use farthing_protocol::rail::Confirmation;
@@ -27,6 +27,10 @@ use scripted::*;
 use tempfile::TempDir;
 
 const PRICE: u64 = 1_000;
+/// When everything is signed: Unix seconds.
+const NOW: u64 = 1_800_000_000;
+/// The midnight after it.
+const TOMORROW: u64 = 1_800_057_600;
 /// In seconds; whole ones, as the journal counts them.
 const SIGNING_TIME: Duration = Duration::from_secs(1);
 const THREADS: usize = 20;
@@ -43,12 +47,24 @@ fn open(path: &Path) -> SqliteJournal {
     journal.signing_time(SIGNING_TIME).waits(Duration::from_secs(60))
 }
 
+/// Money for ten, of which six can be spent on a task and eight on a day.
+fn levels(path: &Path, rail: &Arc<Rail>) -> Arc<Policy> {
+    let budget =
+        Budget::new("0.01 XTS").unwrap().per_task("0.006 XTS").unwrap().per_day("0.008 XTS").unwrap();
+    let builder = Client::builder().allow_any_origin().rail(rail.clone()).budget(budget).agent("researcher");
+    builder.journal(Arc::new(open(path))).policy().unwrap()
+}
+
 fn policy(path: &Path, rail: &Arc<Rail>) -> Arc<Policy> {
     builder(rail).journal(Arc::new(open(path))).policy().unwrap()
 }
 
 /// Signs for one request whose price is [`PRICE`]. Says why not, where a budget or a freeze is why.
 fn sign(policy: &Arc<Policy>) -> Result<(), Rule> {
+    sign_for(policy, None, NOW)
+}
+
+fn sign_for(policy: &Arc<Policy>, task: Option<&str>, now: u64) -> Result<(), Rule> {
     let Reply::Say { status, headers, body } = unpaid(&[offer(PRICE)]) else { panic!("an answer") };
     let headers = headers
         .iter()
@@ -57,11 +73,14 @@ fn sign(policy: &Arc<Policy>) -> Result<(), Rule> {
     let status = StatusCode::from_u16(status).unwrap();
     let mut random = [0; 32];
     getrandom::fill(&mut random).unwrap();
-    let request = Request::new(Method::GET, "https://shop.example/goods").unwrap();
+    let mut request = Request::new(Method::GET, "https://shop.example/goods").unwrap();
+    if let Some(task) = task {
+        request.set_task(task).unwrap();
+    }
     let mut flow = Flow::sign(policy.clone(), request);
     let mut event = Event::Start;
     loop {
-        event = match flow.step(event, 1_800_000_000, random) {
+        event = match flow.step(event, now, random) {
             Action::Send => {
                 let (headers, body) = (headers.clone(), body.clone().into());
                 Event::Answered(Answer { status, headers, body, complete: true })
@@ -79,11 +98,17 @@ fn sign(policy: &Arc<Policy>) -> Result<(), Rule> {
 
 /// Signs for `calls` requests at once, as far as there is money.
 fn storm(policy: &Arc<Policy>, calls: usize) {
+    storm_by(calls, |_| sign(policy));
+}
+
+/// As many calls by other threads at once.
+fn storm_by(calls: usize, sign: impl Fn(usize) -> Result<(), Rule> + Sync) {
     std::thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
+        for thread in 0..THREADS {
+            let sign = &sign;
+            scope.spawn(move || {
                 for _ in 0..calls / THREADS {
-                    match sign(policy) {
+                    match sign(thread) {
                         Ok(()) => say("signed"),
                         Err(rule) => assert!(matches!(rule, Rule::OverBudget(_)), "{rule:?}"),
                     }
@@ -115,12 +140,26 @@ fn a_process_of_its_own() {
             storm(&policy, 500);
             say(&format!("end {}", rail.signed()));
         }
+        // Half of its calls are for one task and half for the other.
+        "storm for two tasks" => {
+            let policy = levels(&path, &rail);
+            say("ready");
+            wait();
+            storm_by(500, |thread| sign_for(&policy, Some(["one", "two"][thread % 2]), NOW));
+            say(&format!("end {}", rail.signed()));
+        }
         "storm after reserving" => {
             let policy = policy(&path, &rail);
-            let limits = Limits { per_request: None, per_host: None, total: Amount(10_000) };
-            let origin = "https://shop.example".parse().unwrap();
-            let charge = Charge { asset: xts(), origin, amount: Amount(PRICE.into()) };
-            open(&path).reserve(&charge, &offer_payee(), &limits).unwrap();
+            let charge = Charge {
+                asset: xts(),
+                origin: "https://shop.example".parse().unwrap(),
+                amount: Amount(PRICE.into()),
+                payee: offer(PRICE)["payTo"].as_str().unwrap().to_owned(),
+                agent: None,
+                task: None,
+                at: NOW,
+            };
+            open(&path).reserve(&charge, &Limits::of(Amount(10_000))).unwrap();
             say("ready");
             wait();
             storm(&policy, 500);
@@ -146,10 +185,6 @@ fn a_process_of_its_own() {
         }
         other => panic!("{other}"),
     }
-}
-
-fn offer_payee() -> String {
-    offer(PRICE)["payTo"].as_str().unwrap().to_owned()
 }
 
 /// Another process; killed when dropped.
@@ -253,15 +288,50 @@ async fn t30_five_hundred_requests_at_once_with_money_for_ten_pay_ten() {
 fn t30_two_processes_with_money_for_ten_sign_ten_together() {
     let (_directory, path) = place();
     let mut others = [Other::ready("storm", &path), Other::ready("storm", &path)];
+    assert_eq!(signed_by(&mut others), 10);
+    assert_ten(&path);
+}
+
+/// How many payments the other processes signed, once they are done.
+fn signed_by(others: &mut [Other]) -> usize {
     others.iter_mut().for_each(Other::order);
     let mut signed = 0;
-    for other in &mut others {
+    for other in others {
         let end =
             std::iter::from_fn(|| other.hear()).find_map(|word| Some(word.strip_prefix("end ")?.to_owned()));
         signed += end.unwrap().parse::<usize>().unwrap();
         assert!(other.process.wait().unwrap().success());
     }
-    assert_eq!(signed, 10);
+    signed
+}
+
+#[test]
+fn t30_every_level_of_a_budget_holds_across_two_processes_and_for_the_one_after_them() {
+    let (_directory, path) = place();
+    let mut others = [(); 2].map(|()| Other::ready("storm for two tasks", &path));
+    assert_eq!(signed_by(&mut others), 8, "what the day allows, of the ten that there are");
+    let spending = || open(&path).spending().unwrap();
+    let task = |name: &str| spending().counted(&xts(), &Scope::Task(name.into())).0;
+    assert!(task("one") <= 6_000 && task("two") <= 6_000 && task("one") + task("two") == 8_000);
+    assert_eq!(spending().counted(&xts(), &Scope::Agent("researcher".into())), Amount(8_000));
+    // The next day: no task has more than it had left, and together they have what is left of everything.
+    let policy = levels(&path, &Rail::new());
+    let limit = |name: &str, now| match sign_for(&policy, Some(name), now) {
+        Ok(()) => None,
+        Err(Rule::OverBudget(over)) => Some((over.limit, over.renews_at)),
+        Err(other) => panic!("{other:?}"),
+    };
+    assert_eq!(limit("three", NOW), Some((Limit::PerDay, Some(TOMORROW))));
+    let fuller = if task("one") > task("two") { "one" } else { "two" };
+    while task(fuller) < 6_000 {
+        assert_eq!(limit(fuller, TOMORROW), None);
+    }
+    assert_eq!(limit(fuller, TOMORROW), Some((Limit::PerTask, None)));
+    let left = (10_000 - spending().total(&xts()).0) / u128::from(PRICE);
+    for _ in 0..left {
+        assert_eq!(limit("three", TOMORROW), None);
+    }
+    assert_eq!(limit("three", TOMORROW), Some((Limit::Total, None)));
     assert_ten(&path);
 }
 

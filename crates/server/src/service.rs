@@ -277,6 +277,9 @@ async fn gather(
             parts.headers.insert(CONTENT_LENGTH, length.into());
         }
         Content::Whole(Bytes::new())
+    } else if headers::is_event_stream(&parts.headers) {
+        // Paid for when it begins: its end could not be waited for.
+        Content::Long(body)
     } else {
         body::collect(body, limit).await?
     };

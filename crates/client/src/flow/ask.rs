@@ -39,7 +39,7 @@ impl Asking {
             Event::Start => return Asked::Do(Action::Send),
             Event::Answered(answer) => answer,
             Event::Lost { why } => return Asked::Do(done(Err(ClientError::Network { why }))),
-            Event::Waited | Event::Status(_) | Event::LookedUp(_) => {
+            Event::Waited | Event::Status(_) | Event::LookedUp(_) | Event::Decided(_) => {
                 return Asked::Do(done(Err(ClientError::OutOfTurn)));
             }
         };

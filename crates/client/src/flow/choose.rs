@@ -6,6 +6,7 @@ use std::sync::Arc;
 use farthing_protocol::rail::{BoxFuture, OfferError, Pay};
 
 use super::{Action, Event, done};
+use crate::approval::{ApprovalError, ApprovalRequest, Decision};
 use crate::error::{ClientError, Refused, Rule};
 use crate::policy::{Policy, Stop, not_signed};
 use crate::prepared::Prepared;
@@ -24,6 +25,8 @@ pub(super) struct Choosing {
     /// Who is asked about it.
     rail: Option<Arc<dyn Pay>>,
     asked: u32,
+    /// What a person is asked about it.
+    question: Option<ApprovalRequest>,
     furthest: Option<Refused>,
 }
 
@@ -37,7 +40,7 @@ pub(super) enum Chosen {
 
 impl Choosing {
     pub(super) fn new(request: Request, terms: Terms) -> Self {
-        Self { request, terms, at: 0, rail: None, asked: 0, furthest: None }
+        Self { request, terms, at: 0, rail: None, asked: 0, question: None, furthest: None }
     }
 
     pub(super) fn request(&self) -> &Request {
@@ -48,18 +51,29 @@ impl Choosing {
         Some(self.rail.as_ref()?.look_up(self.terms.offers.get(self.at)?))
     }
 
+    pub(super) fn approval<'a>(
+        &'a self,
+        policy: &'a Policy,
+    ) -> Option<BoxFuture<'a, Result<Decision, ApprovalError>>> {
+        Some(policy.decide(self.question.as_ref()?))
+    }
+
     pub(super) fn step(&mut self, policy: &Policy, event: Event, now: u64, random: [u8; 32]) -> Chosen {
-        match (event, self.rail.take()) {
-            (Event::Start, None) => {}
-            (Event::LookedUp(Err(error)), Some(_)) => self.refuse(not_signed(&error)),
-            (Event::LookedUp(Ok(())), Some(_)) => {
-                match policy.take(&self.request, &self.terms, self.at, now, random) {
-                    Ok(prepared) => return Chosen::Signed(prepared),
-                    Err(Stop::Refused(refused)) => self.refuse(refused),
-                    Err(Stop::Journal(error)) => return Chosen::Do(done(Err(error.into()))),
-                }
+        let came = match (event, self.rail.take(), self.question.take()) {
+            (Event::Start, None, None) => None,
+            (Event::LookedUp(Err(error)), Some(_), None) => Some(Err(not_signed(&error).into())),
+            (Event::LookedUp(Ok(())), Some(_), None) => Some(self.ask_or_take(policy, now, random)),
+            (Event::Decided(answer), None, Some(question)) => {
+                let yes = self.decided(policy, &question, answer, now);
+                Some(yes.and_then(|()| self.take(policy, now, random)))
             }
             _ => return Chosen::Do(done(Err(ClientError::OutOfTurn))),
+        };
+        match came {
+            None => {}
+            Some(Ok(chosen)) => return chosen,
+            Some(Err(Stop::Refused(refused))) => self.refuse(refused),
+            Some(Err(Stop::Journal(error))) => return Chosen::Do(done(Err(error.into()))),
         }
         while let Some(offer) = self.terms.offers.get(self.at) {
             match policy.judge(&self.request, self.terms.version, offer, now) {
@@ -73,6 +87,34 @@ impl Choosing {
             }
         }
         Chosen::Do(self.end())
+    }
+
+    /// Asks a person first, where the policy says so.
+    fn ask_or_take(&mut self, policy: &Policy, now: u64, random: [u8; 32]) -> Result<Chosen, Stop> {
+        match policy.asks(&self.request, &self.terms, self.at, now, random)? {
+            None => self.take(policy, now, random),
+            Some((question, within)) => {
+                self.question = Some(question);
+                Ok(Chosen::Do(Action::Approve(within)))
+            }
+        }
+    }
+
+    /// A yes is for the offer as it stands when it comes: [`take`](Self::take) judges everything again. Any
+    /// other answer is the last word on this request: no other offer is asked about.
+    fn decided(
+        &mut self,
+        policy: &Policy,
+        question: &ApprovalRequest,
+        answer: Result<Decision, ApprovalError>,
+        now: u64,
+    ) -> Result<(), Stop> {
+        let payee = self.terms.offers.get(self.at).map_or("", |offer| &offer.pay_to);
+        policy.decided(question, answer, payee, now).inspect_err(|_| self.at = self.terms.offers.len())
+    }
+
+    fn take(&self, policy: &Policy, now: u64, random: [u8; 32]) -> Result<Chosen, Stop> {
+        policy.take(&self.request, &self.terms, self.at, now, random).map(Chosen::Signed)
     }
 
     /// On to the next offer.

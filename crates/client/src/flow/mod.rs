@@ -17,8 +17,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use farthing_protocol::rail::{BoxFuture, Confirmation, OfferError};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 
+use crate::approval::{ApprovalError, Decision};
 use crate::error::ClientError;
 use crate::policy::Policy;
 use crate::prepared::{PaymentHeader, Prepared};
@@ -63,6 +65,8 @@ pub enum Event {
     },
     /// What the network needs for an offer to be paid is known, or why it cannot be.
     LookedUp(Result<(), OfferError>),
+    /// What a person said about the payment, or why nobody did.
+    Decided(Result<Decision, ApprovalError>),
     /// The pause is over.
     Waited,
     /// What the network says about the payment.
@@ -89,6 +93,8 @@ pub enum Action {
     Send,
     /// Ask the network about an offer before it is signed for: await [`Flow::look_up`].
     LookUp,
+    /// Ask a person whether an offer may be paid: await [`Flow::approval`], and no longer than this.
+    Approve(Duration),
     /// Send [`Flow::request`] with this header; do not follow redirects.
     SendPaid {
         /// Never to be logged.
@@ -248,21 +254,49 @@ impl Flow {
         }
     }
 
+    /// What [`Action::Approve`] asks; its answer is the [`Event::Decided`], which is
+    /// [`ApprovalError::Late`] when it does not come in time. `None` when nothing is asked.
+    #[must_use]
+    pub fn approval(&self) -> Option<BoxFuture<'_, Result<Decision, ApprovalError>>> {
+        match &self.stage {
+            Stage::Choosing(choosing) => choosing.approval(&self.policy),
+            Stage::Asking(_) | Stage::Presenting(_) => None,
+        }
+    }
+
     /// What [`Action::AskStatus`] asks; its answer is the [`Event::Status`]. `None` before there is a payment.
     #[must_use]
     pub fn status(&self) -> Option<BoxFuture<'_, Confirmation>> {
         self.prepared().map(|prepared| prepared.0.rail.status(&prepared.0.payment))
     }
 
-    /// How many bytes of the body of an answer with `status` the flow wants to see.
+    /// How many bytes of the body of an answer with this status and these headers the flow wants to see.
+    /// None of a stream of events, nor of a body that says it is too long to be compared with a receipt:
+    /// what was paid for is handed over as it comes.
     #[must_use]
-    pub fn body_limit(&self, status: StatusCode) -> usize {
+    pub fn body_limit(&self, status: StatusCode, headers: &HeaderMap) -> usize {
         match &self.stage {
             Stage::Asking(_) if asks_for_payment(status) => self.policy.limits.json_body_bytes,
             Stage::Asking(_) | Stage::Choosing(_) => 0,
-            Stage::Presenting(_) => self.policy.receipt_body_bytes,
+            Stage::Presenting(_) => {
+                let limit = self.policy.receipt_body_bytes;
+                let flows = is_event_stream(headers) || says_longer(headers, limit);
+                if status.is_success() && flows { 0 } else { limit }
+            }
         }
     }
+}
+
+/// Whether a body is a stream of server-sent events, which has no end that could be waited for.
+pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("text/event-stream")
+}
+
+fn says_longer(headers: &HeaderMap, limit: usize) -> bool {
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    length.and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length > limit as u64)
 }
 
 impl fmt::Debug for Flow {

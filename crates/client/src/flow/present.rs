@@ -13,7 +13,7 @@ use tracing::{debug, error, warn};
 
 use super::{Action, Answer, End, Event, done};
 use crate::error::{ClientError, PaymentRefused, UnknownPayment};
-use crate::journal::State;
+use crate::journal::{Answered, State};
 use crate::policy::Policy;
 use crate::prepared::{Prepared, Version};
 use crate::report::{Flag, PaymentReport, Settlement, check_receipt};
@@ -28,6 +28,8 @@ pub(super) struct Presenting {
     tries: u32,
     first: u64,
     replayed: bool,
+    /// What the last answer says, to keep with the payment.
+    answered: Answered,
     pending: Option<Pending>,
 }
 
@@ -50,7 +52,8 @@ enum Verdict {
 
 impl Presenting {
     pub(super) fn new(prepared: Prepared, request: Request) -> Self {
-        Self { prepared, request, tries: 0, first: 0, replayed: false, pending: None }
+        let answered = Answered::default();
+        Self { prepared, request, tries: 0, first: 0, replayed: false, answered, pending: None }
     }
 
     pub(super) fn request(&self) -> &Request {
@@ -85,7 +88,7 @@ impl Presenting {
                 None => done(Err(ClientError::OutOfTurn)),
                 Some(pending) => self.close(policy, pending, confirmation),
             },
-            Event::LookedUp(_) => done(Err(ClientError::OutOfTurn)),
+            Event::LookedUp(_) | Event::Decided(_) => done(Err(ClientError::OutOfTurn)),
         }
     }
 
@@ -159,7 +162,7 @@ impl Presenting {
 
     fn note(&self, policy: &Policy, news: State) {
         // Only ever forgets to give money back; `reconcile` asks the network again.
-        if let Err(error) = policy.journal.advance(&self.prepared.id(), news) {
+        if let Err(error) = policy.journal.answered(&self.prepared.id(), news, self.answered.clone()) {
             error!(payment = %self.prepared.id(), %error, "the journal does not know how this payment ended");
         }
     }
@@ -168,8 +171,9 @@ impl Presenting {
         plausible(confirmation, self.prepared.max_amount())
     }
 
-    fn read(&self, policy: &Policy, answer: &Answer) -> Verdict {
+    fn read(&mut self, policy: &Policy, answer: &Answer) -> Verdict {
         let settlement = Settlement::read(&self.prepared, answer, &policy.limits);
+        self.answered = Answered { status: Some(answer.status.as_u16()), ..Answered::default() };
         let mut report = self.report();
         match settlement {
             Settlement::Pending => {
@@ -177,6 +181,7 @@ impl Presenting {
             }
             Settlement::Settled { amount, response } => {
                 report.amount = amount;
+                self.answered.settled = Some(amount);
                 let confirmation = self.prepared.0.rail.confirm(&self.prepared.0.payment, &response);
                 report.confirmation = self.plausible(confirmation);
                 match &report.confirmation {
@@ -192,9 +197,11 @@ impl Presenting {
                 }
                 match check_receipt(&self.prepared, answer, report.amount, &response, &policy.limits) {
                     Ok(None) => {}
-                    Ok(Some((receipt, flag))) => {
-                        report.receipt = Some(receipt);
-                        report.flags.extend(flag);
+                    Ok(Some(checked)) => {
+                        self.answered.receipt = Some(checked.signed.clone());
+                        (report.receipt, report.signed_receipt) =
+                            (Some(checked.receipt), Some(checked.signed));
+                        report.flags.extend(checked.flag);
                     }
                     Err(flag) => report.flags.push(flag),
                 }
@@ -278,6 +285,7 @@ impl Presenting {
             price: prepared.price(),
             confirmation: Confirmation::Unproven,
             receipt: None,
+            signed_receipt: None,
             replayed: self.replayed,
             flags: Vec::new(),
         })

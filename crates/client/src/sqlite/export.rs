@@ -15,7 +15,7 @@ use crate::journal::JournalError;
 const PAGE: i64 = 256;
 
 /// The columns, in this order in CSV.
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 21] = [
     "payment",
     "state",
     "signed_at",
@@ -32,6 +32,11 @@ const COLUMNS: [&str; 16] = [
     "amount",
     "taken",
     "x402_version",
+    "agent",
+    "task",
+    "status",
+    "settled",
+    "has_receipt",
 ];
 
 /// How payments are written.
@@ -56,7 +61,8 @@ pub enum ExportError {
 
 impl SqliteJournal {
     /// Writes every payment, oldest first, and returns how many there were. Amounts are in atomic units,
-    /// times in Unix seconds; `amount` is the most that could be taken, `taken` what the network says was.
+    /// times in Unix seconds; `amount` is the most that could be taken, `taken` what the network says was, and
+    /// `settled` what the seller says.
     /// Neither payment headers nor signatures are written.
     ///
     /// # Errors
@@ -85,7 +91,8 @@ impl SqliteJournal {
             let mut page = step.prepare_cached(
                 "SELECT ticket, id, state, signed_at, sent_at, closed_at, valid_before, method, target, \
                  header_names, lower(hex(body_hash)) AS body_sha256, payee, network, asset, origin, amount, \
-                 taken, version FROM payments WHERE ticket > ?1 ORDER BY ticket LIMIT ?2",
+                 taken, version, agent, task, status, settled, receipt IS NOT NULL AS has_receipt \
+                 FROM payments WHERE ticket > ?1 ORDER BY ticket LIMIT ?2",
             )?;
             page.query_map([after, PAGE], |row| Ok((row.get("ticket")?, payment(row)?)))?.collect()
         })
@@ -95,10 +102,7 @@ impl SqliteJournal {
 fn payment(row: &Row<'_>) -> rusqlite::Result<Value> {
     let text = |name| row.get::<_, String>(name);
     let time = |name| row.get::<_, Option<i64>>(name).map(|time| time.map(i64::cast_unsigned));
-    let taken: Option<Amount> = match row.get::<_, Option<String>>("taken")? {
-        None => None,
-        Some(_) => Some(rows::parsed(row, "taken")?),
-    };
+    let units = |name| rows::optional::<Amount>(row, name).map(|units| units.map(|units| units.to_string()));
     Ok(json!({
         "payment": PaymentId(row.get("id")?).to_string(),
         "state": text("state")?,
@@ -114,8 +118,13 @@ fn payment(row: &Row<'_>) -> rusqlite::Result<Value> {
         "network": text("network")?,
         "asset": text("asset")?,
         "amount": text("amount")?,
-        "taken": taken.map(|taken| taken.to_string()),
+        "taken": units("taken")?,
         "x402_version": row.get::<_, i64>("version")?,
+        "agent": row.get::<_, Option<String>>("agent")?,
+        "task": row.get::<_, Option<String>>("task")?,
+        "status": row.get::<_, Option<u16>>("status")?,
+        "settled": units("settled")?,
+        "has_receipt": row.get::<_, bool>("has_receipt")?,
     }))
 }
 

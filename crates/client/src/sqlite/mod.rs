@@ -8,7 +8,10 @@
 //! process that died meanwhile was never sent, because [`record`](Journal::record) refuses one without its
 //! reservation, and nothing is sent before it is recorded.
 
+mod counts;
 mod export;
+mod migrate;
+mod payments;
 mod rows;
 mod schema;
 
@@ -24,9 +27,10 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, pa
 use tracing::error;
 
 use crate::budget::{AssetId, Charge, Limits, OverBudget, Spending};
-use crate::journal::{Journal, JournalError, Record, ReserveError, State, Ticket};
+use crate::journal::{Answered, Journal, JournalError, PricedPlace, Record, ReserveError, State, Ticket};
 
 pub use export::{ExportError, Format};
+pub use payments::Filter;
 pub use schema::FORMAT;
 
 /// How long a call waits for others by default.
@@ -82,7 +86,7 @@ impl SqliteJournal {
         };
         if !budgets.is_empty() {
             journal.change(|step| {
-                budgets.iter().try_for_each(|(asset, limits)| rows::write_limits(step, asset, limits))?;
+                budgets.iter().try_for_each(|(asset, limits)| counts::write_limits(step, asset, limits))?;
                 Ok(())
             })?;
         }
@@ -153,7 +157,7 @@ impl SqliteJournal {
     /// # Errors
     /// [`JournalError`].
     pub fn limits(&self, asset: &AssetId) -> Result<Option<Limits>, JournalError> {
-        self.read(|step| rows::limits(step, asset))
+        self.read(|step| counts::limits(step, asset))
     }
 
     /// One step that reads, on one state of the file.
@@ -205,7 +209,7 @@ impl SqliteJournal {
     fn sweep(&self, step: &Connection) -> rusqlite::Result<()> {
         for (ticket, charge) in self.late(step)? {
             step.execute("DELETE FROM tickets WHERE ticket = ?1", [ticket])?;
-            rows::settle(step, &charge, Amount::ZERO)?;
+            counts::settle(step, &charge, Amount::ZERO)?;
         }
         Ok(())
     }
@@ -213,52 +217,42 @@ impl SqliteJournal {
     /// Reservations older than a signature may take, or from a clock that was ahead.
     fn late(&self, step: &Connection) -> rusqlite::Result<Vec<(i64, Charge)>> {
         let (now, time) = (rows::unix_now(), self.signing_time.as_secs().min(u32::MAX.into()).cast_signed());
-        let mut late = step.prepare_cached(
-            "SELECT ticket, network, asset, origin, amount FROM tickets \
-             WHERE reserved_at < ?1 OR reserved_at > ?2",
-        )?;
+        let columns = rows::CHARGE;
+        let mut late = step.prepare_cached(&format!(
+            "SELECT ticket, {columns} FROM tickets WHERE reserved_at < ?1 OR reserved_at > ?2"
+        ))?;
         let late = late.query_map([now - time, now + time], |row| Ok((row.get(0)?, rows::charge(row)?)))?;
         late.collect()
     }
 }
 
 impl Journal for SqliteJournal {
-    fn reserve(&self, charge: &Charge, payee: &str, limits: &Limits) -> Result<Ticket, ReserveError> {
+    fn reserve(&self, charge: &Charge, limits: &Limits) -> Result<Ticket, ReserveError> {
         self.change(|step| {
             if frozen_since(step)?.is_some() {
                 return Err(Stopped::By(ReserveError::Frozen));
             }
             let known = payees(step, &charge.origin, &charge.asset.network)?;
-            if !known.is_empty() && !known.iter().any(|known| known == payee) {
+            if !known.is_empty() && !known.contains(&charge.payee) {
                 return Err(Stopped::By(ReserveError::PayeeChanged { known }));
             }
             self.sweep(step)?;
-            let (at_host, total) = rows::counted(step, charge)?;
+            let counted = counts::counted(step, charge)?;
             let over = |over: OverBudget| Stopped::By(over.into());
-            limits.allow(charge.amount, at_host, total).map_err(over)?;
-            if let Some(shared) = rows::limits(step, &charge.asset)? {
-                shared.allow(charge.amount, at_host, total).map_err(over)?;
+            limits.allow(charge, &counted).map_err(over)?;
+            if let Some(shared) = counts::limits(step, &charge.asset)? {
+                shared.allow(charge, &counted).map_err(over)?;
             }
-            rows::add(step, charge)?;
-            remember(step, &charge.origin, &charge.asset.network, payee)?;
-            step.execute(
-                "INSERT INTO tickets (network, asset, origin, amount, reserved_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![
-                    charge.asset.network.to_string(),
-                    charge.asset.asset,
-                    charge.origin.as_str(),
-                    charge.amount.to_string(),
-                    rows::unix_now()
-                ],
-            )?;
-            Ok(Ticket(step.last_insert_rowid().cast_unsigned()))
+            counts::add(step, charge)?;
+            remember(step, &charge.origin, &charge.asset.network, &charge.payee)?;
+            Ok(Ticket(rows::write_ticket(step, charge)?.cast_unsigned()))
         })
     }
 
     fn cancel(&self, ticket: Ticket) {
         let cancelled = self.change(|step| {
             let charge = take_ticket(step, ticket)?;
-            charge.map_or(Ok(()), |charge| rows::settle(step, &charge, Amount::ZERO))?;
+            charge.map_or(Ok(()), |charge| counts::settle(step, &charge, Amount::ZERO))?;
             Ok::<_, Stopped<JournalError>>(())
         });
         if let Err(error) = cancelled {
@@ -280,11 +274,12 @@ impl Journal for SqliteJournal {
                 _ => return Err(Stopped::By(JournalError::Failed("the payment was not reserved".into()))),
             }
             rows::write_record(step, ticket.0.cast_signed(), &record)?;
+            rows::write_price(step, &record)?;
             Ok(())
         })
     }
 
-    fn advance(&self, id: &PaymentId, news: State) -> Result<Option<State>, JournalError> {
+    fn answered(&self, id: &PaymentId, news: State, said: Answered) -> Result<Option<State>, JournalError> {
         self.change(|step| {
             let Some((before, charge)) = find_state(step, id)? else { return Ok(None) };
             let state = before.after(news);
@@ -293,18 +288,22 @@ impl Journal for SqliteJournal {
             // Sent at the latest when there is news of it.
             step.execute(
                 "UPDATE payments SET state = ?2, taken = ?3, sent_at = coalesce(sent_at, ?4), \
-                 closed_at = coalesce(closed_at, ?5) WHERE id = ?1",
+                 closed_at = coalesce(closed_at, ?5), status = coalesce(?6, status), \
+                 settled = coalesce(?7, settled), receipt = coalesce(?8, receipt) WHERE id = ?1",
                 params![
                     id.0,
                     name,
                     taken,
                     (!matches!(state, State::Signed | State::Released)).then_some(now),
-                    state.is_final().then_some(now)
+                    state.is_final().then_some(now),
+                    said.status,
+                    said.settled.map(|amount| amount.to_string()),
+                    said.receipt
                 ],
             )?;
             if state.is_final() && !before.is_final() {
                 let taken = if let State::Confirmed(amount) = state { amount } else { Amount::ZERO };
-                rows::settle(step, &charge, taken)?;
+                counts::settle(step, &charge, taken)?;
             }
             Ok::<_, Stopped<JournalError>>(Some(before))
         })
@@ -324,12 +323,7 @@ impl Journal for SqliteJournal {
 
     fn spending(&self) -> Result<Spending, JournalError> {
         self.read(|step| {
-            let mut spending = Spending::default();
-            let mut counts =
-                step.prepare_cached("SELECT network, asset, origin, amount FROM counts WHERE origin <> ''")?;
-            for charge in counts.query_map([], rows::charge)? {
-                spending.count(&charge?);
-            }
+            let mut spending = counts::spending(step)?;
             for (_, charge) in self.late(step)? {
                 spending.settle(&charge, Amount::ZERO);
             }
@@ -343,6 +337,27 @@ impl Journal for SqliteJournal {
 
     fn approve(&self, origin: &Origin, network: &Network, payee: &str) -> Result<(), JournalError> {
         self.change(|step| Ok(remember(step, origin, network, payee)?))
+    }
+
+    fn accepted_price(&self, place: &PricedPlace) -> Result<Option<Amount>, JournalError> {
+        self.read(|step| rows::price(step, place))
+    }
+
+    fn is_trusted(&self, origin: &Origin, network: &Network, payee: &str) -> Result<bool, JournalError> {
+        self.read(|step| {
+            let trusted = "SELECT 1 FROM trusted WHERE origin = ?1 AND network = ?2 AND payee = ?3";
+            step.prepare_cached(trusted)?.exists(params![origin.as_str(), network.to_string(), payee])
+        })
+    }
+
+    fn trust(&self, origin: &Origin, network: &Network, payee: &str) -> Result<(), JournalError> {
+        self.change(|step| {
+            step.execute(
+                "INSERT OR IGNORE INTO trusted (origin, network, payee) VALUES (?1, ?2, ?3)",
+                params![origin.as_str(), network.to_string(), payee],
+            )?;
+            Ok(())
+        })
     }
 
     fn is_frozen(&self) -> Result<bool, JournalError> {
@@ -402,14 +417,16 @@ fn frozen_since(step: &Connection) -> rusqlite::Result<Option<u64>> {
 
 /// Ends a reservation, without giving anything back; `None` when there is none.
 fn take_ticket(step: &Connection, ticket: Ticket) -> rusqlite::Result<Option<Charge>> {
-    let mut take = step
-        .prepare_cached("DELETE FROM tickets WHERE ticket = ?1 RETURNING network, asset, origin, amount")?;
+    let columns = rows::CHARGE;
+    let mut take =
+        step.prepare_cached(&format!("DELETE FROM tickets WHERE ticket = ?1 RETURNING {columns}"))?;
     take.query_row([ticket.0.cast_signed()], rows::charge).optional()
 }
 
 fn find_state(step: &Connection, id: &PaymentId) -> rusqlite::Result<Option<(State, Charge)>> {
-    let mut state = step
-        .prepare_cached("SELECT state, taken, network, asset, origin, amount FROM payments WHERE id = ?1")?;
+    let columns = rows::CHARGE;
+    let mut state =
+        step.prepare_cached(&format!("SELECT state, taken, {columns} FROM payments WHERE id = ?1"))?;
     state.query_row([id.0], |row| Ok((rows::state(row)?, rows::charge(row)?))).optional()
 }
 

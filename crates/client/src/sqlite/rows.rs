@@ -8,16 +8,19 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use serde_json::value::RawValue;
 
-use crate::budget::{AssetId, Charge, Limits};
-use crate::journal::{Record, State};
+use crate::budget::{AssetId, Charge};
+use crate::journal::{PricedPlace, Record, State};
 use crate::prepared::{PaymentHeader, Version};
 
-/// The columns of a [`Record`], for [`record`].
-pub(super) const RECORD: &str = "id, network, asset, origin, amount, payee, method, target, header_names, \
-    body_hash, digest, receipt_key, version, header, payload, extensions, max_amount, valid_before, \
-    capture_deadline, state, taken, signed_at";
+/// The columns of a [`Charge`], for [`charge`].
+pub(super) const CHARGE: &str = "network, asset, origin, amount, payee, agent, task, charged_at";
 
-type Read<T> = rusqlite::Result<T>;
+/// The columns of a [`Record`], for [`record`].
+pub(super) const RECORD: &str = "id, network, asset, origin, amount, payee, agent, task, charged_at, method, target, header_names, \
+    body_hash, digest, receipt_key, version, header, payload, extensions, max_amount, valid_before, \
+    capture_deadline, state, taken, signed_at, status, settled, receipt";
+
+pub(super) type Read<T> = rusqlite::Result<T>;
 
 /// Unix seconds.
 pub(super) fn unix_now() -> i64 {
@@ -30,9 +33,15 @@ pub(super) fn parsed<T: std::str::FromStr>(row: &Row<'_>, name: &str) -> Read<T>
     text.parse().map_err(|_| damaged(name))
 }
 
-fn optional<T: std::str::FromStr>(row: &Row<'_>, name: &str) -> Read<Option<T>> {
+/// A column of text in its type, or nothing.
+pub(super) fn optional<T: std::str::FromStr>(row: &Row<'_>, name: &str) -> Read<Option<T>> {
     let text: Option<String> = row.get(name)?;
     text.map(|text| text.parse().map_err(|_| damaged(name))).transpose()
+}
+
+/// Unix seconds to compare with: those after all that SQLite knows are its last ones.
+pub(super) fn moment(seconds: u64) -> i64 {
+    seconds.try_into().unwrap_or(i64::MAX)
 }
 
 /// Unix seconds that were written with all their bits.
@@ -40,7 +49,7 @@ pub(super) fn seconds(row: &Row<'_>, name: &str) -> Read<u64> {
     row.get::<_, i64>(name).map(i64::cast_unsigned)
 }
 
-fn damaged(name: &str) -> rusqlite::Error {
+pub(super) fn damaged(name: &str) -> rusqlite::Error {
     let why = format!("column `{name}` is damaged");
     rusqlite::Error::FromSqlConversionFailure(0, Type::Text, why.into())
 }
@@ -60,6 +69,10 @@ pub(super) fn charge(row: &Row<'_>) -> Read<Charge> {
         asset: AssetId { network: parsed(row, "network")?, asset: row.get("asset")? },
         origin: parsed(row, "origin")?,
         amount: parsed(row, "amount")?,
+        payee: row.get("payee")?,
+        agent: row.get("agent")?,
+        task: row.get("task")?,
+        at: seconds(row, "charged_at")?,
     })
 }
 
@@ -92,6 +105,9 @@ pub(super) fn record(row: &Row<'_>) -> Read<Record> {
         receipt_key: row.get::<_, Option<[u8; 32]>>("receipt_key")?.map(PublicKey),
         signed_at: seconds(row, "signed_at")?,
         state: state(row)?,
+        status: row.get("status")?,
+        settled: optional(row, "settled")?,
+        receipt: row.get("receipt")?,
     })
 }
 
@@ -111,15 +127,27 @@ pub(super) fn state(row: &Row<'_>) -> Read<State> {
 
 /// The columns `state` and `taken`.
 pub(super) fn of_state(state: State) -> (&'static str, Option<String>) {
-    match state {
-        State::Signed => ("signed", None),
-        State::Sent => ("sent", None),
-        State::Unknown => ("unknown", None),
-        State::Voided => ("voided", None),
-        State::Settled => ("settled", None),
-        State::Confirmed(taken) => ("confirmed", Some(taken.to_string())),
-        State::Released => ("released", None),
-    }
+    let taken = if let State::Confirmed(taken) = state { Some(taken.to_string()) } else { None };
+    (state.standing().name(), taken)
+}
+
+/// Writes a reservation; returns its ticket.
+pub(super) fn write_ticket(step: &Connection, charge: &Charge) -> Read<i64> {
+    let mut insert = step.prepare_cached(
+        "INSERT INTO tickets (network, asset, origin, amount, payee, agent, task, charged_at, reserved_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?;
+    insert.insert(params![
+        charge.asset.network.to_string(),
+        charge.asset.asset,
+        charge.origin.as_str(),
+        charge.amount.to_string(),
+        charge.payee,
+        charge.agent,
+        charge.task,
+        charge.at.cast_signed(),
+        unix_now()
+    ])
 }
 
 pub(super) fn write_record(step: &Connection, ticket: i64, record: &Record) -> Read<()> {
@@ -130,11 +158,12 @@ pub(super) fn write_record(step: &Connection, ticket: i64, record: &Record) -> R
         Version::V2 => 2,
     };
     let mut insert = step.prepare_cached(
-        "INSERT INTO payments (ticket, id, network, asset, origin, amount, payee, method, target, header_names, \
-         body_hash, digest, receipt_key, version, header, payload, extensions, max_amount, valid_before, \
-         capture_deadline, state, taken, signed_at) VALUES (:ticket, :id, :network, :asset, :origin, :amount, \
-         :payee, :method, :target, :header_names, :body_hash, :digest, :receipt_key, :version, :header, \
-         :payload, :extensions, :max_amount, :valid_before, :capture_deadline, :state, :taken, :signed_at)",
+        "INSERT INTO payments (ticket, id, network, asset, origin, amount, payee, agent, task, charged_at, \
+         method, target, header_names, body_hash, digest, receipt_key, version, header, payload, extensions, \
+         max_amount, valid_before, capture_deadline, state, taken, signed_at, status, settled, receipt) VALUES \
+         (:ticket, :id, :network, :asset, :origin, :amount, :payee, :agent, :task, :charged_at, :method, \
+         :target, :header_names, :body_hash, :digest, :receipt_key, :version, :header, :payload, :extensions, \
+         :max_amount, :valid_before, :capture_deadline, :state, :taken, :signed_at, :status, :settled, :receipt)",
     )?;
     insert.execute(named_params! {
         ":ticket": ticket,
@@ -143,7 +172,10 @@ pub(super) fn write_record(step: &Connection, ticket: i64, record: &Record) -> R
         ":asset": charge.asset.asset,
         ":origin": charge.origin.as_str(),
         ":amount": charge.amount.to_string(),
-        ":payee": record.payee,
+        ":payee": charge.payee,
+        ":agent": charge.agent,
+        ":task": charge.task,
+        ":charged_at": charge.at.cast_signed(),
         ":method": record.method,
         ":target": record.target,
         ":header_names": serde_json::to_string(&record.header_names).map_err(unwritable)?,
@@ -160,72 +192,37 @@ pub(super) fn write_record(step: &Connection, ticket: i64, record: &Record) -> R
         ":state": state,
         ":taken": taken,
         ":signed_at": record.signed_at.cast_signed(),
+        ":status": record.status,
+        ":settled": record.settled.map(|amount| amount.to_string()),
+        ":receipt": record.receipt,
     })?;
     Ok(())
 }
 
-/// The row of [`counts`](super::schema) over all origins.
-const ALL: &str = "";
-
-/// What counts in the charge's asset: at its origin, and altogether.
-pub(super) fn counted(step: &Connection, charge: &Charge) -> Read<(Amount, Amount)> {
-    Ok((count(step, charge, charge.origin.as_str())?, count(step, charge, ALL)?))
-}
-
-/// Counts the charge, without asking.
-pub(super) fn add(step: &Connection, charge: &Charge) -> Read<()> {
-    change(step, charge, |counted| counted.saturating_add(charge.amount.0))
-}
-
-/// Ends a reservation of which `taken` was taken.
-pub(super) fn settle(step: &Connection, charge: &Charge, taken: Amount) -> Read<()> {
-    let back = charge.amount.0.saturating_sub(taken.0);
-    change(step, charge, |counted| counted.saturating_sub(back))
-}
-
-fn count(step: &Connection, charge: &Charge, origin: &str) -> Read<Amount> {
-    let mut select =
-        step.prepare_cached("SELECT amount FROM counts WHERE network = ?1 AND asset = ?2 AND origin = ?3")?;
-    let key = params![charge.asset.network.to_string(), charge.asset.asset, origin];
-    Ok(select.query_row(key, |row| parsed(row, "amount")).optional()?.unwrap_or_default())
-}
-
-fn change(step: &Connection, charge: &Charge, change: impl Fn(u128) -> u128) -> Read<()> {
-    for origin in [charge.origin.as_str(), ALL] {
-        let now = change(count(step, charge, origin)?.0);
-        let mut write = step.prepare_cached("REPLACE INTO counts VALUES (?1, ?2, ?3, ?4)")?;
-        let network = charge.asset.network.to_string();
-        write.execute(params![network, charge.asset.asset, origin, now.to_string()])?;
-    }
+/// Remembers what was asked where the record's request went.
+pub(super) fn write_price(step: &Connection, record: &Record) -> Read<()> {
+    let place = PricedPlace::of(&record.charge, &record.method, &record.target);
+    let mut write = step.prepare_cached(
+        "REPLACE INTO prices (origin, method, path, network, asset, amount) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    write.execute(params![
+        place.origin.as_str(),
+        place.method,
+        place.path,
+        place.asset.network.to_string(),
+        place.asset.asset,
+        record.charge.amount.to_string()
+    ])?;
     Ok(())
 }
 
-/// The limits in the file for an asset.
-pub(super) fn limits(step: &Connection, asset: &AssetId) -> Read<Option<Limits>> {
+/// What was asked there the last time.
+pub(super) fn price(step: &Connection, place: &PricedPlace) -> Read<Option<Amount>> {
     let mut select = step.prepare_cached(
-        "SELECT per_request, per_host, total FROM budgets WHERE network = ?1 AND asset = ?2",
+        "SELECT amount FROM prices \
+         WHERE origin = ?1 AND method = ?2 AND path = ?3 AND network = ?4 AND asset = ?5",
     )?;
-    let limits = |row: &Row<'_>| {
-        Ok(Limits {
-            per_request: optional(row, "per_request")?,
-            per_host: optional(row, "per_host")?,
-            total: parsed(row, "total")?,
-        })
-    };
-    select.query_row(params![asset.network.to_string(), asset.asset], limits).optional()
-}
-
-pub(super) fn write_limits(step: &Connection, asset: &AssetId, limits: &Limits) -> Read<()> {
-    let text = |amount: Option<Amount>| amount.map(|amount| amount.to_string());
-    step.execute(
-        "REPLACE INTO budgets (network, asset, per_request, per_host, total) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![
-            asset.network.to_string(),
-            asset.asset,
-            text(limits.per_request),
-            text(limits.per_host),
-            limits.total.to_string()
-        ],
-    )?;
-    Ok(())
+    let network = place.asset.network.to_string();
+    let key = params![place.origin.as_str(), place.method, place.path, network, place.asset.asset];
+    select.query_row(key, |row| parsed(row, "amount")).optional()
 }

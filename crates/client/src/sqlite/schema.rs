@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::failed;
+use super::{failed, migrate};
 use crate::journal::JournalError;
 
 /// The format that this version writes, in `user_version`.
-pub const FORMAT: i64 = 1;
+pub const FORMAT: i64 = 2;
 /// Says in the file's header whose it is: `fwal`.
 const APPLICATION: i64 = 0x6677_616c;
 /// The pause before a busy file is tried again while it is opened.
@@ -22,12 +22,8 @@ const TABLES: &str = "
     CREATE TABLE budgets (
         network TEXT NOT NULL, asset TEXT NOT NULL,
         per_request TEXT, per_host TEXT, total TEXT NOT NULL,
+        per_payee TEXT, per_agent TEXT, per_task TEXT, per_hour TEXT, per_day TEXT, per_month TEXT,
         PRIMARY KEY (network, asset)
-    ) STRICT, WITHOUT ROWID;
-    -- What counts against them; the row without an origin is the sum over all.
-    CREATE TABLE counts (
-        network TEXT NOT NULL, asset TEXT NOT NULL, origin TEXT NOT NULL, amount TEXT NOT NULL,
-        PRIMARY KEY (network, asset, origin)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE payees (
         origin TEXT NOT NULL, network TEXT NOT NULL, payee TEXT NOT NULL,
@@ -37,7 +33,8 @@ const TABLES: &str = "
     CREATE TABLE tickets (
         ticket INTEGER PRIMARY KEY AUTOINCREMENT,
         network TEXT NOT NULL, asset TEXT NOT NULL, origin TEXT NOT NULL, amount TEXT NOT NULL,
-        reserved_at INTEGER NOT NULL
+        reserved_at INTEGER NOT NULL,
+        payee TEXT NOT NULL, agent TEXT, task TEXT, charged_at INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE payments (
         ticket INTEGER PRIMARY KEY,
@@ -50,10 +47,34 @@ const TABLES: &str = "
         payload TEXT NOT NULL, extensions TEXT NOT NULL, max_amount TEXT NOT NULL,
         valid_before INTEGER NOT NULL, capture_deadline INTEGER NOT NULL,
         state TEXT NOT NULL, taken TEXT,
-        signed_at INTEGER NOT NULL, sent_at INTEGER, closed_at INTEGER
+        signed_at INTEGER NOT NULL, sent_at INTEGER, closed_at INTEGER,
+        agent TEXT, task TEXT, charged_at INTEGER NOT NULL,
+        -- What the seller said.
+        status INTEGER, settled TEXT, receipt TEXT
     ) STRICT;
     CREATE INDEX unfinished ON payments (ticket) WHERE closed_at IS NULL;
     CREATE TABLE frozen (since INTEGER NOT NULL) STRICT;
+";
+
+/// The tables that came with format 2.
+pub(super) const TABLES_OF_2: &str = "
+    -- What counts against the budgets: a sum for each scope, by its limit's name and its own. Windows end.
+    CREATE TABLE counts (
+        network TEXT NOT NULL, asset TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
+        amount TEXT NOT NULL, ends INTEGER,
+        PRIMARY KEY (network, asset, kind, name)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX windows ON counts (ends) WHERE ends IS NOT NULL;
+    -- What was paid last at each path, and the payees that nobody needs to be asked about.
+    CREATE TABLE prices (
+        origin TEXT NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL,
+        network TEXT NOT NULL, asset TEXT NOT NULL, amount TEXT NOT NULL,
+        PRIMARY KEY (origin, method, path, network, asset)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE trusted (
+        origin TEXT NOT NULL, network TEXT NOT NULL, payee TEXT NOT NULL,
+        PRIMARY KEY (origin, network, payee)
+    ) STRICT, WITHOUT ROWID;
 ";
 
 /// Opens the journal in `path`, or makes it, before `deadline`.
@@ -79,9 +100,7 @@ fn connect(path: &Path, waits: Duration) -> Result<Connection, JournalError> {
     };
     // Before anything is written: a file of a newer version, or somebody else's, stays as it is.
     let is_new = tables(&connection).map_err(failed)? == 0 && number(&connection, "user_version")? == 0;
-    if !is_new {
-        check(&connection)?;
-    }
+    let is_older = !is_new && own_format(&connection)? < FORMAT;
     let mode: String =
         connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failed)?;
     if !mode.eq_ignore_ascii_case("wal") {
@@ -95,22 +114,40 @@ fn connect(path: &Path, waits: Duration) -> Result<Connection, JournalError> {
         // Another process may have been first.
         if tables(&step).map_err(failed)? == 0 {
             step.execute_batch(TABLES).map_err(failed)?;
+            step.execute_batch(TABLES_OF_2).map_err(failed)?;
             step.pragma_update(None, "application_id", APPLICATION).map_err(failed)?;
             step.pragma_update(None, "user_version", FORMAT).map_err(failed)?;
         }
         step.commit().map_err(failed)?;
-        check(&connection)?;
     }
+    if is_older {
+        let step = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        // Here too.
+        if own_format(&step)? == 1 {
+            migrate::from_1(&step).map_err(failed)?;
+            step.pragma_update(None, "user_version", FORMAT).map_err(failed)?;
+        }
+        step.commit().map_err(failed)?;
+    }
+    check(&connection)?;
     Ok(connection)
 }
 
 /// Whether this version may write the file, as it is now.
 pub(super) fn check(connection: &Connection) -> Result<(), JournalError> {
+    match own_format(connection)? {
+        FORMAT => Ok(()),
+        found => Err(JournalError::Failed(format!("its file has the older format {found}"))),
+    }
+}
+
+/// The format of a journal that this version knows.
+fn own_format(connection: &Connection) -> Result<i64, JournalError> {
     if number(connection, "application_id")? != APPLICATION {
         return Err(JournalError::Failed("its file is something else's database".into()));
     }
     match number(connection, "user_version")? {
-        FORMAT => Ok(()),
+        found @ 1..=FORMAT => Ok(found),
         found if found > FORMAT => Err(JournalError::Newer { found, known: FORMAT }),
         found => Err(JournalError::Failed(format!("its file has the unknown format {found}"))),
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use farthing::client::budget::{Charge, Limits, Spending};
 use farthing::client::flow::{Action, Answer, End, Event};
-use farthing::client::journal::{Journal, JournalError, ReserveError, Ticket};
+use farthing::client::journal::{Answered, Journal, JournalError, PricedPlace, ReserveError, Ticket};
 use farthing::client::{
     AssetId, Budget, Client, ClientError, Flow, MemoryJournal, PaymentHeader, Policy, Record, Request, State,
 };
@@ -18,7 +18,7 @@ use farthing::native::NativePay;
 use farthing::native::pay::Reach;
 use farthing::protocol::rail::{Confirmation, Facilitator, Pay, PaymentId};
 use farthing::protocol::v2::SupportedResponse;
-use farthing::protocol::{Network, Origin, PublicKey, Retry, SecretKey};
+use farthing::protocol::{Amount, Network, Origin, PublicKey, Retry, SecretKey};
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::books::{ASSET, Teller};
@@ -90,8 +90,8 @@ impl Flushed {
 }
 
 impl Journal for Flushed {
-    fn reserve(&self, charge: &Charge, payee: &str, limits: &Limits) -> Result<Ticket, ReserveError> {
-        self.journal.reserve(charge, payee, limits)
+    fn reserve(&self, charge: &Charge, limits: &Limits) -> Result<Ticket, ReserveError> {
+        self.journal.reserve(charge, limits)
     }
 
     fn cancel(&self, ticket: Ticket) {
@@ -120,8 +120,8 @@ impl Journal for Flushed {
         Ok(())
     }
 
-    fn advance(&self, id: &PaymentId, news: State) -> Result<Option<State>, JournalError> {
-        self.journal.advance(id, news)
+    fn answered(&self, id: &PaymentId, news: State, said: Answered) -> Result<Option<State>, JournalError> {
+        self.journal.answered(id, news, said)
     }
 
     fn find(&self, id: &PaymentId) -> Result<Option<Record>, JournalError> {
@@ -138,6 +138,10 @@ impl Journal for Flushed {
 
     fn payees(&self, origin: &Origin, network: &Network) -> Result<Vec<String>, JournalError> {
         self.journal.payees(origin, network)
+    }
+
+    fn accepted_price(&self, place: &PricedPlace) -> Result<Option<Amount>, JournalError> {
+        self.journal.accepted_price(place)
     }
 
     fn approve(&self, origin: &Origin, network: &Network, payee: &str) -> Result<(), JournalError> {
@@ -176,7 +180,8 @@ pub(crate) fn purse(
     let at = Place { world: host.world.clone(), host: host.id };
     let journal = Arc::new(Flushed { journal: MemoryJournal::new(), signed: Mutex::default(), at });
     let budget = Budget::new("2 XTS").expect("a budget");
-    let policy = Client::builder().rail(rail).budget(budget).journal(journal.clone()).policy();
+    let policy =
+        Client::builder().allow_any_origin().rail(rail).budget(budget).journal(journal.clone()).policy();
     let count = host.world.lock().plan.errands;
     let errands = (0..count).map(|n| errand(host, n)).collect();
     Purse {
@@ -316,6 +321,7 @@ impl Purse {
                     let asked = flow.look_up().ok_or(ClientError::OutOfTurn)?;
                     Event::LookedUp(asked.await)
                 }
+                Action::Approve(_) => Event::Decided(Err(farthing::client::approval::ApprovalError::Nobody)),
                 Action::Wait(pause) => {
                     host.sleep(pause).await;
                     Event::Waited
@@ -341,7 +347,7 @@ impl Purse {
         };
         match self.send(host, sent).await {
             Ok(WebAnswer { status, headers, body }) => {
-                let limit = flow.body_limit(status);
+                let limit = flow.body_limit(status, &headers);
                 let complete = body.len() <= limit;
                 let body = body.slice(..body.len().min(limit));
                 Event::Answered(Answer { status, headers, body, complete })
