@@ -4,10 +4,14 @@
 //! [`Budget`], [`LocalLedger`] settles both with no blockchain, no account and no configuration. With feature `evm`,
 //! one more line lets the same server take USDC: see [`OnChain`].
 
+#[cfg(feature = "agent")]
+pub mod agent;
 #[cfg(feature = "evm")]
 mod chain;
 #[cfg(feature = "facilitator")]
 mod ledger;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 
 #[cfg(any(feature = "server", feature = "client"))]
 use std::sync::Arc;

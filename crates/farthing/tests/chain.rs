@@ -44,7 +44,12 @@ fn payer(chain: &Anvil) -> Client {
         farthing::evm_wallet("base-sepolia", EvmKey::from_hex(PAYER).unwrap(), &[&chain.url()]).unwrap();
     chain.mint(USDC, &wallet.address(), 1_000_000);
     let asset = AssetId { network: NETWORK.parse().unwrap(), asset: USDC.into() };
-    Client::builder().rail(wallet).budget(Budget::units(asset, Amount(10_000))).build().unwrap()
+    Client::builder()
+        .allow_any_origin()
+        .rail(wallet)
+        .budget(Budget::units(asset, Amount(10_000)))
+        .build()
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,7 +83,7 @@ async fn one_server_is_paid_on_its_ledger_and_on_a_chain() {
     ledger.deposit(agent.public(), "1.00 USD").await.unwrap();
     let wallet = farthing::wallet(&format!("{origin}/ledger"), agent).await.unwrap();
     let budget = Budget::new("0.05 USD").unwrap();
-    let on_ledger = Client::builder().rail(wallet).budget(budget).build().unwrap();
+    let on_ledger = Client::builder().allow_any_origin().rail(wallet).budget(budget).build().unwrap();
     assert_eq!(on_ledger.get(&url).await.unwrap().text().await.unwrap(), "sunny");
     assert_eq!(ledger.balance(payee.public(), "USD").await.unwrap(), Amount(1_000));
     assert_eq!((chain.balance(USDC, PAYEE), handled.load(SeqCst)), (1_000, 2));
@@ -159,7 +164,17 @@ async fn what_is_bought_is_listed_as_its_server_describes_it() {
 async fn fetch(url: &str) -> String {
     let rail =
         farthing::evm_wallet(NETWORK, EvmKey::from_hex(PAYER).unwrap(), &["http://127.0.0.1:1"]).unwrap();
-    Client::builder().rail(rail).build().unwrap().get(url).await.unwrap().text().await.unwrap()
+    Client::builder()
+        .allow_any_origin()
+        .rail(rail)
+        .build()
+        .unwrap()
+        .get(url)
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
