@@ -1,6 +1,14 @@
 //! The command line: what can be asked, and the manual that `--help` shows.
 
+pub(crate) mod agentd;
+pub(crate) mod budget;
+pub(crate) mod home;
 mod ledger;
+pub(crate) mod manual;
+pub(crate) mod mcp;
+pub(crate) mod pay;
+pub(crate) mod policy;
+pub(crate) mod receipts;
 pub(crate) mod wallet;
 
 use std::path::PathBuf;
@@ -14,8 +22,10 @@ farthing lets an HTTP server charge for each request and an agent pay for it, wi
 protocol: the server answers 402 with its price, the client signs a payment for exactly this request, and a \
 ledger moves the money once.
 
-This command shows it (demo), explains what travels (inspect), and looks after a ledger: proves that its books \
-are right, ends payments in doubt, exports and backs up (ledger), and keeps keys (wallet). Nothing here needs an account, a blockchain or real money.";
+This command shows it (demo), explains what travels (inspect), and pays for an agent: with its keys (wallet), by its \
+policy (policy) and within its budgets (budget), from a terminal (pay), for other programs (agentd) and for language \
+models (mcp), and keeps what was bought (receipts). And it looks after a ledger: proves that its books are right, ends \
+payments in doubt, exports and backs up (ledger). Nothing here needs an account, a blockchain or real money.";
 
 const AFTER: &str = "\
 EXAMPLES
@@ -52,6 +62,7 @@ ENVIRONMENT
 SEE ALSO
   farthing demo --help
   farthing inspect --help
+  farthing pay --help, and of policy, budget, receipts, agentd, mcp
   farthing ledger --help, and --help of each of its commands
   farthing wallet --help, and --help of each of its commands
   The directory spec/ of the source: everything that is signed and sent.";
@@ -80,6 +91,15 @@ pub(crate) use ledger::{
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Pay for programs in any language: a service on this machine only
+    #[command(long_about = agentd::AGENTD, after_long_help = agentd::AGENTD_AFTER)]
+    Agentd(agentd::AgentdArgs),
+    /// Show what may be spent and what was; stop all payments, or allow them again
+    #[command(long_about = budget::BUDGET, after_long_help = budget::BUDGET_AFTER)]
+    Budget(Box<budget::BudgetArgs>),
+    /// Print the completions of this command for a shell
+    #[command(after_long_help = manual::COMPLETIONS_AFTER)]
+    Completions(manual::CompletionsArgs),
     /// Watch an agent pay a server, step by step, with play money
     #[command(long_about = DEMO, after_long_help = DEMO_AFTER)]
     Demo(DemoArgs),
@@ -91,6 +111,24 @@ pub(crate) enum Command {
     Ledger {
         #[command(subcommand)]
         command: LedgerCommand,
+    },
+    /// Print this manual as a page for man
+    #[command(after_long_help = manual::MAN_AFTER)]
+    Man(manual::ManArgs),
+    /// Give a language model tools that pay, under the agent's policy
+    #[command(long_about = mcp::MCP, after_long_help = mcp::MCP_AFTER)]
+    Mcp(mcp::McpArgs),
+    /// Ask a URL, and pay for the answer if it must be paid for
+    #[command(long_about = pay::PAY, after_long_help = pay::PAY_AFTER)]
+    Pay(Box<pay::PayArgs>),
+    /// List the payments of an agent, and what is known of each
+    #[command(long_about = receipts::RECEIPTS, after_long_help = receipts::RECEIPTS_AFTER)]
+    Receipts(Box<receipts::ReceiptsArgs>),
+    /// Say what an agent may pay
+    #[command(long_about = policy::POLICY, after_long_help = policy::POLICY_AFTER)]
+    Policy {
+        #[command(subcommand)]
+        command: policy::PolicyCommand,
     },
     /// Keep the keys that pay, encrypted in one file
     #[command(long_about = wallet::WALLET, after_long_help = wallet::WALLET_AFTER)]
@@ -274,10 +312,21 @@ mod tests {
 
     #[test]
     fn what_is_laid_out_by_hand_fits_a_terminal() {
-        for line in [&[AFTER, DEMO_AFTER, INSPECT_AFTER][..], &ledger::LAID_OUT, &wallet::LAID_OUT]
-            .concat()
-            .iter()
-            .flat_map(|text| text.lines())
+        for line in [
+            &[AFTER, DEMO_AFTER, INSPECT_AFTER][..],
+            &ledger::LAID_OUT,
+            &wallet::LAID_OUT,
+            &policy::LAID_OUT,
+            &mcp::LAID_OUT,
+            &pay::LAID_OUT,
+            &receipts::LAID_OUT,
+            &budget::LAID_OUT,
+            &manual::LAID_OUT,
+            &agentd::LAID_OUT,
+        ]
+        .concat()
+        .iter()
+        .flat_map(|text| text.lines())
         {
             assert!(line.chars().count() < 80, "{line}");
         }

@@ -1,10 +1,20 @@
 //! The `farthing` command. Read it in this order: [`args`], then the command of your choice.
 
+mod agentd;
 mod args;
+mod budget;
 mod demo;
+mod home;
 mod inspect;
 mod ledger;
+mod manual;
+mod mcp;
+mod pay;
+mod policy;
+mod receipts;
+mod stop;
 mod style;
+mod told;
 mod wallet;
 
 use std::io::IsTerminal;
@@ -47,15 +57,26 @@ fn main() -> ExitCode {
     let args = args::Args::parse();
     log();
     let done = match args.command {
+        Command::Agentd(options) => agentd::run(&options),
+        Command::Budget(options) => budget::run(&options),
+        Command::Completions(options) => manual::completions(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Ledger { command } => ledger::run(&command),
+        Command::Man(options) => manual::man(&options),
+        Command::Mcp(options) => mcp::run(&options),
+        Command::Pay(options) => pay::run(&options),
+        Command::Receipts(options) => receipts::run(&options),
+        Command::Policy { command } => policy::run(&command),
         Command::Wallet { command } => wallet::run(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { status, why }) => {
-            style::complain(&why);
+            // Whoever asked for JSON has been told.
+            if !why.is_empty() {
+                style::complain(&why);
+            }
             ExitCode::from(status)
         }
     }

@@ -25,7 +25,8 @@ EXIT STATUS
 
 ENVIRONMENT
   FARTHING_WALLET      The wallet's file, unless --wallet names it.
-                       Without either it is .farthing/wallet.json in HOME.
+  FARTHING_HOME        Without either it is wallet.json in this directory,
+                       else in .farthing in HOME.
   FARTHING_PASSPHRASE  The passphrase, unless --passphrase-file names a file.
                        Without either it is asked for on the terminal.
   FARTHING_KEY_<NAME>  For tests: the secret key of the account NAME, which

@@ -16,11 +16,10 @@ use farthing::client::AssetId;
 use farthing::protocol::Amount;
 use farthing::{Budget, Client};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 
 use crate::Failure;
 use crate::args::DemoArgs;
+use crate::stop::Stop;
 use crate::style::print;
 use load::{Plan, units};
 use report::Report;
@@ -104,7 +103,12 @@ async fn tell(options: &DemoArgs, world: &World) -> Result<Option<Told>, Failure
 fn agent(world: &World, budget: Amount) -> Result<Client, Failure> {
     let asset = AssetId { network: world.network().clone(), asset: ASSET.into() };
     let budget = Budget::units(asset, budget).per_request(PER_REQUEST).map_err(Failure::unsound)?;
-    Client::builder().rail(world.wallet.clone()).budget(budget).build().map_err(Failure::unsound)
+    Client::builder()
+        .allow_any_origin()
+        .rail(world.wallet.clone())
+        .budget(budget)
+        .build()
+        .map_err(Failure::unsound)
 }
 
 /// What programs need to know about a server that is ready.
@@ -119,30 +123,4 @@ fn ready(world: &World) -> String {
         "pages": pages::all().map(page).collect::<Vec<_>>(),
     })
     .to_string()
-}
-
-/// Whether somebody wants this program to end: by ctrl-c, or by the operating system's request.
-#[derive(Debug)]
-struct Stop(watch::Receiver<bool>);
-
-impl Stop {
-    fn listen() -> Result<Self, Failure> {
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::unsound)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(Failure::unsound)?;
-        let (sender, receiver) = watch::channel(false);
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            let _ = sender.send(true);
-            // Kept, so that a signal is never mistaken for the end of listening.
-            std::future::pending::<()>().await;
-        });
-        Ok(Self(receiver))
-    }
-
-    async fn wanted(&self) {
-        let _ = self.0.clone().wait_for(|wanted| *wanted).await;
-    }
 }

@@ -19,7 +19,7 @@ impl Drop for Unfinished {
 ///
 /// # Errors
 /// A sentence for people.
-pub(super) fn make<T>(
+pub(crate) fn make<T>(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), String>,
     verify: impl FnOnce(&Path) -> Result<T, String>,

@@ -4,7 +4,7 @@
 mod backup;
 mod check;
 mod export;
-mod file;
+pub(crate) mod file;
 mod place;
 mod recover;
 

@@ -6,7 +6,9 @@ mod passphrase;
 use std::io::Write;
 use std::path::PathBuf;
 
-use farthing::client::keystore::{Account, Keystore, KeystoreError, Kind, Name, Secret, of_environment};
+use farthing::client::keystore::{
+    Account, Keystore, KeystoreError, Kind, Name, Passphrase, Secret, of_environment,
+};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -119,9 +121,20 @@ fn account(place: &Place, name: &Name) -> Result<Account, Failure> {
     }
 }
 
+/// The passphrase of a wallet that is there.
+pub(crate) fn passphrase(opening: &Opening) -> Result<Passphrase, Failure> {
+    passphrase::of(opening, false)
+}
+
+/// A small text that only its owner can read.
+pub(crate) fn private(path: &std::path::Path) -> Result<Zeroizing<String>, Failure> {
+    passphrase::private(path)
+}
+
 fn keystore(place: &Place) -> Result<Keystore, Failure> {
-    let home = || std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    let path = place.wallet.clone().or_else(|| Some(home()?.join(".farthing/wallet.json")));
+    let named = |name: &str| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let home = || named("FARTHING_HOME").or_else(|| Some(named("HOME")?.join(".farthing")));
+    let path = place.wallet.clone().or_else(|| Some(home()?.join("wallet.json")));
     let path = path.ok_or_else(|| Failure::bad_input("there is no HOME: name the wallet with --wallet"))?;
     Ok(Keystore::at(path))
 }
@@ -135,7 +148,7 @@ fn say(text: &str) -> Result<(), Failure> {
 }
 
 /// What is wrong with a wallet ends with 1, and what cannot be done with 2.
-fn failure(error: KeystoreError) -> Failure {
+pub(crate) fn failure(error: KeystoreError) -> Failure {
     let why = match &error {
         KeystoreError::Missing(_) => format!("{error}: farthing wallet new makes one"),
         error => error.to_string(),

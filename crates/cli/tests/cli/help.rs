@@ -28,6 +28,10 @@ fn the_manual_says_what_it_is_how_to_use_it_and_how_it_ends() {
 #[test]
 fn every_command_has_its_own_page_with_examples_and_exit_status() {
     for (command, parts) in [
+        (
+            vec!["agentd"],
+            vec!["--port", "--socket", "--token-file", "--home", "127.0.0.1", "/fetch", "agentd.token"],
+        ),
         (vec!["demo"], vec!["--requests", "--serve", "--json", "--data", "--port", "--no-story", "FILES"]),
         (vec!["inspect"], vec!["PAYMENT-REQUIRED", "X-PAYMENT", "--json", "URL", "standard input"]),
         (vec!["ledger"], vec!["check", "recover", "export", "backup", "restore", "admin.sock"]),
@@ -36,7 +40,19 @@ fn every_command_has_its_own_page_with_examples_and_exit_status() {
         (vec!["ledger", "export"], vec!["--data", "--out", "spec/ledger.md"]),
         (vec!["ledger", "backup"], vec!["--out", "--without-key", "SECRET KEY", "issuer.key", "pg_dump"]),
         (vec!["ledger", "restore"], vec!["--from", "--data", "--key", "forgotten", "cannot make money"]),
+        (
+            vec!["mcp"],
+            vec!["fetch_paid", "receipts", "--home", "--passphrase-file", "Standard output carries"],
+        ),
         (vec!["wallet"], vec!["new", "deposit", "FARTHING_PASSPHRASE", "FARTHING_KEY_<NAME>", "0600"]),
+        (vec!["policy"], vec!["init", "check", "spec/policy.md"]),
+        (vec!["policy", "init"], vec!["--ledger", "--network", "--rpc", "--origin", "--total", "0600"]),
+        (vec!["pay"], vec!["--max-price", "--dry-run", "--resume", "75", "-X", "-H", "-d", "-o", "--json"]),
+        (vec!["receipts"], vec!["--since", "--until", "--origin", "--json", "confirmed", "unknown"]),
+        (vec!["receipts", "export"], vec!["--format", "--out", "csv", "jsonl"]),
+        (vec!["budget"], vec!["freeze", "unfreeze", "approve-payee", "reconcile", "policy.toml"]),
+        (vec!["completions"], vec!["bash", "zsh", "fish"]),
+        (vec!["man"], vec!["--out"]),
         (vec!["wallet", "export"], vec!["SECRET", "--passphrase-file", "--wallet", "--json"]),
     ] {
         let arguments: Vec<_> = command.iter().copied().chain(["--help"]).collect();
@@ -64,6 +80,8 @@ fn arguments_that_are_not_understood_end_with_2_and_say_which() {
         (&["demo", "--port", "65536"], "65536"),
         (&["demo", "--colour"], "--colour"),
         (&["inspect"], "HEADER|URL|-"),
+        (&["agentd", "--port", "65536"], "65536"),
+        (&["agentd", "--listen", "0.0.0.0:4020"], "--listen"),
         (&["ledger"], "check"),
         (&["ledger", "check"], "--data"),
         (&["ledger", "burn"], "burn"),

@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod agentd;
 #[cfg(feature = "evm")]
 mod chain;
 mod demo;
 mod help;
 mod inspect;
 mod ledger;
+mod mcp;
 mod operator;
+mod pay;
+mod policy;
 mod program;
 mod serving;
 mod wallet;

@@ -30,11 +30,17 @@ impl Run {
     }
 }
 
-fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_farthing"));
-    for variable in
-        ["RUST_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "FARTHING_PASSPHRASE", "FARTHING_WALLET"]
-    {
+    for variable in [
+        "RUST_LOG",
+        "NO_COLOR",
+        "CLICOLOR",
+        "CLICOLOR_FORCE",
+        "FARTHING_PASSPHRASE",
+        "FARTHING_WALLET",
+        "FARTHING_HOME",
+    ] {
         command.env_remove(variable);
     }
     command.args(arguments);

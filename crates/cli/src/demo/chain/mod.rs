@@ -69,7 +69,12 @@ fn agent(world: &World, budget: Amount) -> Result<Client, Failure> {
         format!("{PER_REQUEST} {}", world.asset.currency).parse().map_err(Failure::unsound)?;
     let limit = limit.to_atomic(world.asset.decimals).map_err(Failure::unsound)?;
     let budget = Budget::units(asset, budget).per_request_units(limit);
-    Client::builder().rail(world.wallet.clone()).budget(budget).build().map_err(Failure::unsound)
+    Client::builder()
+        .allow_any_origin()
+        .rail(world.wallet.clone())
+        .budget(budget)
+        .build()
+        .map_err(Failure::unsound)
 }
 
 /// The chain that `--network` names.
