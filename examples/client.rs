@@ -6,7 +6,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let key = keyfile::load_or_create("agent.key")?;
     let wallet = farthing::wallet("http://127.0.0.1:4021/ledger", key).await?;
     let budget = Budget::new("0.05 USD")?.per_request("0.01 USD")?;
-    let client = Client::builder().rail(wallet).budget(budget).build()?;
+    let client =
+        Client::builder().allow_origin("http://127.0.0.1:4021").rail(wallet).budget(budget).build()?;
     let answer = client.get("http://127.0.0.1:4021/weather").await?;
     if let Some(payment) = answer.payment() {
         println!("paid {}, confirmed by the ledger: {}", payment.cost(), payment.is_proven());

@@ -272,6 +272,6 @@ async fn t02_twenty_kills_under_paid_load_lose_no_money_and_charge_nobody_twice(
 fn client(wallet: &Arc<NativePay>, journal: &Arc<MemoryJournal>) -> Client {
     let patience = Patience { tries: 1, ..Patience::default() };
     let budget = Budget::new("100 XTS").unwrap();
-    let client = Client::builder().rail(wallet.clone()).budget(budget).patience(patience);
+    let client = Client::builder().allow_any_origin().rail(wallet.clone()).budget(budget).patience(patience);
     client.journal(journal.clone()).build().unwrap()
 }

@@ -51,10 +51,10 @@ impl Drop for Running {
 }
 
 /// Starts a server on the port of the examples, in `directory`, and waits until it listens.
-fn start_example(directory: &Path) -> Running {
+fn start_example(name: &str, directory: &Path) -> Running {
     let address = SocketAddr::from(([127, 0, 0, 1], PORT));
     // Built before the time runs.
-    let server = program("farthing-examples", "server");
+    let server = program("farthing-examples", name);
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let free = TcpListener::bind(address).is_ok();
@@ -65,7 +65,7 @@ fn start_example(directory: &Path) -> Running {
                 if TcpStream::connect(address).is_ok() {
                     return server;
                 }
-                assert!(Instant::now() < deadline, "the server example does not listen on {address}");
+                assert!(Instant::now() < deadline, "the example {name} does not listen on {address}");
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
@@ -86,7 +86,7 @@ fn text(output: &Output) -> String {
 #[test]
 fn the_examples_run_as_they_are_and_the_client_prints_the_page() {
     let directory = tempfile::tempdir().unwrap();
-    let server = start_example(directory.path());
+    let server = start_example("server", directory.path());
     for _ in 0..2 {
         let output =
             Command::new(program("farthing-examples", "client")).current_dir(&directory).output().unwrap();
@@ -104,6 +104,39 @@ fn the_examples_run_as_they_are_and_the_client_prints_the_page() {
         check.args(["ledger", "check", "--json", "--data", "shop/ledger"]).current_dir(&directory).output();
     let report: serde_json::Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
     assert_eq!((&report["balanced"], &report["payments"]["captured"]), (&true.into(), &2.into()), "{report}");
+}
+
+#[test]
+fn the_agent_researches_the_site_within_its_budget_and_says_what_it_bought() {
+    assert!(read("examples/agent.rs").lines().count() <= 60, "examples/agent.rs is too long");
+    let directory = tempfile::tempdir().unwrap();
+    let site = start_example("site", directory.path());
+    let output =
+        Command::new(program("farthing-examples", "agent")).current_dir(&directory).output().unwrap();
+    let text = text(&output);
+    assert!(output.status.success(), "{text}");
+    let expected = "\
+BOUGHT                COST  RECEIPT
+/                0.001 USD  proven
+/moon            0.002 USD  proven
+/harbours        0.003 USD  proven
+/about                free
+/moon/phases     0.004 USD  proven
+
+LEFT
+/almanac        it costs 0.05 USD, and the budget per request has 0.01 USD left
+/harbours/maps  it costs 0.009 USD, and the budget has 0.008 USD left
+
+spent 0.01 of 0.018 USD
+";
+    assert_eq!(text, expected);
+    // What it says it spent is what the books say.
+    drop(site);
+    let mut check = Command::new(program("farthing-cli", "farthing"));
+    let output =
+        check.args(["ledger", "check", "--json", "--data", "shop/ledger"]).current_dir(&directory).output();
+    let report: serde_json::Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+    assert_eq!((&report["balanced"], &report["payments"]["captured"]), (&true.into(), &4.into()), "{report}");
 }
 
 // ---- The commands
@@ -125,14 +158,22 @@ enum Proof {
     OnChain,
     /// It keeps keys, or gives their accounts play money.
     Wallet,
+    /// It pays for programs until ctrl-c, and then ends well.
+    Agentd,
+    /// It opens an agent's home while its ledger is served, and ends with its input.
+    Mcp,
+    /// It pays from an agent's home at a demonstration that is serving, or looks after that home.
+    Agent,
 }
 
 /// Every command that any document or manual shows.
-const COMMANDS: [(&str, Proof); 43] = [
+const COMMANDS: &[(&str, Proof)] = &[
     ("cargo xtask test", Proof::ThisRun),
     ("cargo xtask lint", Proof::ThisRun),
     ("cargo run -p farthing-examples --bin server", Proof::Examples),
     ("cargo run -p farthing-examples --bin client", Proof::Examples),
+    ("cargo run -p farthing-examples --bin site", Proof::Examples),
+    ("cargo run -p farthing-examples --bin agent", Proof::Examples),
     ("cargo run -p farthing-cli -- inspect http://127.0.0.1:4021/weather", Proof::Examples),
     ("cargo run --release -p farthing-cli -- demo", Proof::Ends),
     ("farthing demo", Proof::Ends),
@@ -157,6 +198,8 @@ const COMMANDS: [(&str, Proof); 43] = [
     ("farthing ledger backup --data ./ledger --out rows.backup --without-key", Proof::AsksServer),
     ("farthing ledger restore --from ledger.backup --data ./restored", Proof::AsksServer),
     ("farthing ledger restore --from rows.backup --data ./again --key ledger.key", Proof::AsksServer),
+    ("farthing mcp --home ./agent --passphrase-file passphrase < /dev/null", Proof::Mcp),
+    ("farthing mcp --home ./agent < /dev/null", Proof::Mcp),
     ("farthing wallet new agent", Proof::Wallet),
     ("farthing wallet new base --evm", Proof::Wallet),
     ("farthing wallet new shop --passphrase-file passphrase --json", Proof::Wallet),
@@ -172,6 +215,41 @@ const COMMANDS: [(&str, Proof); 43] = [
     ("farthing wallet deposit agent '0.25 XTS' --data ./ledger --json", Proof::Wallet),
     ("farthing wallet balance agent --data ./ledger", Proof::Wallet),
     ("farthing wallet balance agent --data ./ledger --json", Proof::Wallet),
+    ("farthing agentd", Proof::Agentd),
+    ("farthing agentd --port 0 --json", Proof::Agentd),
+    ("farthing agentd --socket ./agentd.sock --token-file ./token", Proof::Agentd),
+    ("farthing wallet import agent --from ./ledger/agent.key", Proof::Agent),
+    ("farthing policy init --ledger http://127.0.0.1:4021/ledger --total '5 XTS'", Proof::Agent),
+    ("farthing policy check", Proof::Agent),
+    ("farthing policy check --json", Proof::Agent),
+    ("farthing budget", Proof::Agent),
+    ("farthing budget --json", Proof::Agent),
+    ("farthing budget freeze", Proof::Agent),
+    ("farthing budget unfreeze", Proof::Agent),
+    ("farthing budget freeze --home .farthing", Proof::Agent),
+    ("farthing budget unfreeze --home .farthing", Proof::Agent),
+    ("farthing budget approve-payee https://api.example.com eip155:8453 0x1234", Proof::Agent),
+    ("farthing budget approve-payee http://127.0.0.1:4021 eip155:84532 0x5678", Proof::Agent),
+    ("farthing pay --dry-run http://127.0.0.1:4021/spec/ledger.md", Proof::Agent),
+    ("farthing pay http://127.0.0.1:4021/spec/receipt.md", Proof::Agent),
+    ("farthing pay -o digest.md http://127.0.0.1:4021/spec/request-digest.md", Proof::Agent),
+    ("farthing pay --json --task reading http://127.0.0.1:4021/spec/README.md", Proof::Agent),
+    ("farthing pay --max-price '0.01 XTS' http://127.0.0.1:4021/spec/ledger.md", Proof::Agent),
+    ("farthing budget reconcile", Proof::Agent),
+    ("farthing budget reconcile --json", Proof::Agent),
+    ("farthing receipts", Proof::Agent),
+    ("farthing receipts --since 24h --json", Proof::Agent),
+    ("farthing receipts --origin http://127.0.0.1:4021 --since 2026-01-01", Proof::Agent),
+    ("farthing receipts show last", Proof::Agent),
+    ("farthing receipts show last --json", Proof::Agent),
+    ("farthing receipts export --format csv --out payments.csv", Proof::Agent),
+    ("farthing receipts export --format jsonl --out payments.jsonl", Proof::Agent),
+    ("farthing receipts export --format csv", Proof::Agent),
+    ("farthing completions bash > farthing.bash", Proof::Agent),
+    ("farthing completions zsh > _farthing", Proof::Agent),
+    ("farthing completions fish > farthing.fish", Proof::Agent),
+    ("farthing man > farthing.1", Proof::Agent),
+    ("farthing man --out ./man", Proof::Agent),
 ];
 
 /// A command without its comment: what stands before two spaces or ` #`.
@@ -248,6 +326,8 @@ fn every_command_in_a_document_or_a_manual_is_run_by_a_test() {
         &["ledger", "export"],
         &["ledger", "backup"],
         &["ledger", "restore"],
+        &["mcp"],
+        &["agentd"],
         &["wallet"],
         &["wallet", "new"],
         &["wallet", "list"],
@@ -256,6 +336,19 @@ fn every_command_in_a_document_or_a_manual_is_run_by_a_test() {
         &["wallet", "export"],
         &["wallet", "balance"],
         &["wallet", "deposit"],
+        &["policy"],
+        &["policy", "check"],
+        &["budget"],
+        &["budget", "freeze"],
+        &["budget", "unfreeze"],
+        &["budget", "approve-payee"],
+        &["budget", "reconcile"],
+        &["pay"],
+        &["receipts"],
+        &["receipts", "show"],
+        &["receipts", "export"],
+        &["completions"],
+        &["man"],
     ];
     for args in pages {
         let commands = in_manual(&manual(args));
@@ -268,7 +361,7 @@ fn every_command_in_a_document_or_a_manual_is_run_by_a_test() {
             shown.insert(command);
         }
     }
-    for (known, _) in COMMANDS {
+    for &(known, _) in COMMANDS {
         assert!(shown.contains(known), "`{known}` is shown nowhere any more");
     }
 }
@@ -409,6 +502,107 @@ fn the_commands_of_a_wallet_do_what_they_say() {
         assert!(printed.contains(expected), "`{line}`: {printed}");
     }
     assert_eq!(std::fs::read_to_string(home.join("agent.key")).unwrap().trim().len(), 64);
+}
+
+#[test]
+fn the_commands_of_an_agent_do_what_they_say() {
+    let shell = Shell::new();
+    let home = shell.directory.path();
+    let (serving, _) = shell.serve("farthing demo --serve --no-story --data ./ledger --port 4021");
+    // Once it is in the wallet, the key comes from here: to open a wallet takes a while in this build.
+    let key = std::fs::read_to_string(home.join("ledger/agent.key")).unwrap();
+    for line in proven_by(Proof::Agent) {
+        let mut command = shell.command(line);
+        command.env("HOME", home).env("FARTHING_PASSPHRASE", "correct horse");
+        let output = command.env("FARTHING_KEY_AGENT", key.trim()).output().unwrap();
+        let printed = text(&output);
+        assert!(output.status.success(), "`{line}`: {printed}");
+        let expected = match line {
+            _ if line.contains(" > ") => "",
+            _ if line.contains("man --out") => "farthing.1",
+            _ if line.contains("import") => "agent",
+            _ if line.contains("policy check --json") => "\"account\":\"agent\"",
+            _ if line.contains("policy") => "5",
+            _ if line.contains("approve-payee") => "may be paid on eip155:",
+            _ if line.contains("unfreeze") => "signed again",
+            _ if line.contains("freeze") => "Frozen",
+            _ if line.contains("reconcile --json") => "\"open\":[]",
+            _ if line.contains("reconcile") => "Nothing was open",
+            _ if line.contains("budget --json") => "\"total\":{\"atomic\":\"5000000\"",
+            _ if line.contains("budget") => "of it: 5 XTS left",
+            _ if line.contains("dry-run") => "would be paid",
+            _ if line.starts_with("farthing pay --json") => "\"exit\":0",
+            _ if line.starts_with("farthing pay") => "confirmed by the network",
+            _ if line.contains("--out") => "4 payments written",
+            _ if line.contains("--format csv") => "\r\n",
+            _ if line.contains("--json") => "\"confirmed\":true",
+            _ if line.contains("show") => "the seller's, valid",
+            _ => "4 payments",
+        };
+        assert!(printed.contains(expected), "`{line}`: {printed}");
+    }
+    assert_eq!(std::fs::read(home.join("digest.md")).unwrap(), read("spec/request-digest.md").into_bytes());
+    for file in ["farthing.bash", "_farthing", "farthing.fish", "farthing.1", "man/farthing-pay.1"] {
+        assert!(std::fs::metadata(home.join(file)).unwrap().len() > 1000, "{file}");
+    }
+    serving.interrupt();
+}
+
+#[tokio::test]
+async fn the_commands_for_language_models_open_their_agent() {
+    use std::os::unix::fs::PermissionsExt;
+    let shell = Shell::new();
+    let home = shell.directory.path();
+    let (serving, _) = shell.serve("farthing demo --serve --no-story --data ./ledger --port 4021");
+    std::fs::create_dir(home.join("agent")).unwrap();
+    std::fs::write(home.join("passphrase"), "correct horse battery").unwrap();
+    std::fs::set_permissions(home.join("passphrase"), PermissionsExt::from_mode(0o600)).unwrap();
+    let wallet = "--wallet agent/wallet.json --passphrase-file passphrase";
+    shell.run(&format!("farthing wallet import agent --from ledger/agent.key {wallet}"));
+    let address = SocketAddr::from(([127, 0, 0, 1], shell.port));
+    let supported = exchange(address, &request(address, "GET", "/ledger/supported", &[], b"")).await.unwrap();
+    let supported: serde_json::Value = serde_json::from_slice(&supported.body).unwrap();
+    let (origin, network) = (format!("http://{address}"), &supported["kinds"][0]["network"]);
+    let policy = format!(
+        "origins = [\"{origin}\"]\n[[wallet]]\nnetwork = {network}\nledger = \"{origin}/ledger\"\naccount = \
+         \"agent\"\n[[budget]]\nnetwork = {network}\nasset = \"XTS\"\ntotal = \"1\"\n"
+    );
+    std::fs::write(home.join("agent/policy.toml"), policy).unwrap();
+    for line in proven_by(Proof::Mcp) {
+        let output =
+            shell.command(line).env("FARTHING_PASSPHRASE", "correct horse battery").output().unwrap();
+        assert!(output.status.success() && output.stdout.is_empty(), "`{line}`: {}", text(&output));
+    }
+    serving.interrupt();
+}
+
+#[tokio::test]
+async fn the_commands_that_pay_for_programs_do_what_they_say() {
+    let shell = Shell::new();
+    let home = shell.directory.path();
+    std::fs::create_dir(home.join(".farthing")).unwrap();
+    // Where nothing may be paid, programs are served all the same.
+    std::fs::write(home.join(".farthing/policy.toml"), "origins = []\n").unwrap();
+    for line in proven_by(Proof::Agentd) {
+        let line = match line.contains("--port") {
+            true => line.to_owned(),
+            false => format!("{line} --port {}", shell.port),
+        };
+        let mut command = shell.command(&line);
+        let mut child = Running(command.env("HOME", home).stdout(Stdio::piped()).spawn().unwrap());
+        let mut lines = BufReader::new(child.0.stdout.take().unwrap());
+        let mut printed = String::new();
+        while !printed.contains("Press ctrl-c to stop.\n") && !printed.contains("}\n") {
+            assert!(lines.read_line(&mut printed).unwrap() > 0, "`{line}`: {printed}");
+        }
+        let (_, address) = printed.split_once("http://").expect("where it listens");
+        let address = address.split(['"', '\n']).next().unwrap().parse().unwrap();
+        let health = exchange(address, &request(address, "GET", "/health", &[], b"")).await.unwrap();
+        assert_eq!((health.status, health.json()["status"].as_str()), (200, Some("ok")), "`{line}`");
+        Serving { child, lines, line }.interrupt();
+    }
+    assert!(home.join("token").exists() && home.join(".farthing/agentd.token").exists());
+    assert!(!home.join("agentd.sock").exists());
 }
 
 #[tokio::test]

@@ -215,8 +215,11 @@ async fn t44_no_log_of_any_crate_holds_a_payment_a_signature_a_key_or_a_stored_a
     // The real client: good, again, failing, panicking.
     let wallet = farthing::wallet(&format!("{}/ledger", world.origin), key(1)).await.unwrap();
     let journal = Arc::new(MemoryJournal::new());
-    let client =
-        Client::builder().rail(wallet).budget(Budget::new("10 XTS").unwrap()).journal(journal.clone());
+    let client = Client::builder()
+        .allow_any_origin()
+        .rail(wallet)
+        .budget(Budget::new("10 XTS").unwrap())
+        .journal(journal.clone());
     let client = client.build().unwrap();
     let prepared = client.get(&format!("{}/page", shop.origin)).sign().await.unwrap().unwrap();
     let mut payments = vec![prepared.header().expose().to_owned()];
@@ -316,7 +319,8 @@ async fn t44_nothing_that_holds_a_key_or_a_payment_shows_it() {
         payment_payload: payload.clone(),
         payment_requirements: offer.clone().into_parsed().into(),
     };
-    let builder = Client::builder().rail(wallet.clone()).budget(Budget::new("1 XTS").unwrap());
+    let builder =
+        Client::builder().allow_any_origin().rail(wallet.clone()).budget(Budget::new("1 XTS").unwrap());
     let paywall =
         farthing::paywall("https://shop.example", key(SELLER).public(), key(102), facilitator.clone());
     let paywall = paywall.await.unwrap();
@@ -426,7 +430,12 @@ async fn t44_a_payment_is_in_no_url_and_no_referer() {
     .await;
     let facilitator = world.ledger.facilitator();
     let wallet = Arc::new(NativePay::connect(facilitator, None, key(1)).await.unwrap());
-    let client = Client::builder().rail(wallet).budget(Budget::new("1 XTS").unwrap()).build().unwrap();
+    let client = Client::builder()
+        .allow_any_origin()
+        .rail(wallet)
+        .budget(Budget::new("1 XTS").unwrap())
+        .build()
+        .unwrap();
     assert_eq!(client.get(&server.at("/moved")).await.unwrap().status, 200);
     let seen = server.seen();
     assert_eq!(seen.len(), 3);

@@ -19,6 +19,14 @@ pub(crate) fn contracts(root: &Path) -> Fallible<PathBuf> {
     install(root, "contracts", "tests/contracts")
 }
 
+/// The official client library of the Model Context Protocol, where the tests look for it.
+///
+/// # Errors
+/// As [`install`].
+pub(crate) fn mcp(root: &Path) -> Fallible<PathBuf> {
+    install(root, "mcp", "tests/mcp")
+}
+
 /// Makes the packages that `from` (a directory with a manifest and a lock file) asks for present in
 /// `target/npm/<name>`, and returns that directory. Nothing is done when they are there already.
 ///

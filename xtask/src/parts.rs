@@ -30,7 +30,7 @@ const PARTS: &[Part] = &[
     // With its node, which compiles the contracts of the tests.
     Part {
         name: "npm",
-        needed_for: "the EVM rail, on a private chain with contracts of our own",
+        needed_for: "the EVM rail, on a private chain with contracts of our own, and the tools for language models",
         check: &["npm", "--version"],
         apt: &["nodejs", "npm"],
     },
@@ -43,7 +43,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "python3",
-        needed_for: "reading the golden vectors in a second language",
+        needed_for: "reading the golden vectors in a second language, and paying from it through agentd",
         check: &["python3", "--version"],
         apt: &["python3"],
     },

@@ -10,7 +10,8 @@ use std::process::Command;
 ///
 /// First the outside parts: what is missing is installed with apt, and when that
 /// is not possible, the run fails and says what to type. The chain and the
-/// compiler of the EVM tests come from npm into target/npm. Then three groups
+/// compiler of the EVM tests, and the client library that drives `farthing mcp`,
+/// come from npm into target/npm. Then three groups
 /// of tests, all of them even when one fails:
 ///
 ///   tests     unit, integration and example tests, by cargo-nextest when it is
@@ -43,6 +44,7 @@ pub(crate) fn run(args: &Args) -> Fallible {
     let root = workspace::root()?;
     parts::set_up()?;
     npm::contracts(&root)?;
+    npm::mcp(&root)?;
 
     let mut total = Tally::default();
     let mut failed = Vec::new();

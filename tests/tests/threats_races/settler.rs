@@ -94,7 +94,10 @@ async fn t18_a_client_whose_payment_is_unknown_presents_it_again_and_signs_no_ot
         // A wallet and a budget for one payment: a second signature would be refused here.
         let wallet = NativePay::connect(server.ledger.facilitator(), None, key(1)).await.unwrap();
         let asset = AssetId { network: server.ledger.ledger().network().clone(), asset: "XTS".into() };
-        let client = Client::builder().rail(Arc::new(wallet)).budget(Budget::new("0.01 XTS").unwrap());
+        let client = Client::builder()
+            .allow_any_origin()
+            .rail(Arc::new(wallet))
+            .budget(Budget::new("0.01 XTS").unwrap());
         let client = client.build().unwrap();
         let before = meddler.calls().len();
         meddler.meddle(kind, how.clone());
