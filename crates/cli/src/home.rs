@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use farthing::agent::{Agent, AgentError, Home};
 use farthing::client::journal::JournalError;
 use farthing::client::keystore::{KeystoreError, Name, Passphrase, Secret, of_environment};
+use farthing::client::policy_file::PolicyFileError;
 use farthing::client::{ClientBuilder, SqliteJournal};
 
 use crate::Failure;
@@ -71,11 +72,18 @@ pub(crate) async fn open_with(
     match (opened, asked) {
         (_, Some(failure)) => Err(failure),
         (Ok(agent), None) => Ok(agent),
+        (Err(AgentError::Policy(error)), None) => Err(policy_failed(&home, &error)),
         (Err(AgentError::Key(error)), None) => Err(wallet::failure(error)),
         (Err(AgentError::Journal(error)), None) => Err(journal_failed(&error)),
         (Err(error @ AgentError::Connect { .. }), None) => Err(Failure::unsound(safe(&error.to_string()))),
         (Err(error), None) => Err(Failure::bad_input(safe(&error.to_string()))),
     }
+}
+
+/// What is wrong with the policy, or how to begin with one.
+pub(crate) fn policy_failed(home: &Home, error: &PolicyFileError) -> Failure {
+    let hint = if home.policy().exists() { "" } else { ": farthing policy init writes one" };
+    Failure::bad_input(safe(&format!("{error}{hint}")))
 }
 
 fn journal_failed(error: &JournalError) -> Failure {

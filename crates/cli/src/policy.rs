@@ -60,7 +60,7 @@ fn init(options: &InitArgs) -> Result<(), Failure> {
 
 fn check(options: &CheckArgs) -> Result<(), Failure> {
     let home = home::directory(options.place.home.as_ref())?;
-    let policy = PolicyFile::read(home.policy()).map_err(refused)?;
+    let policy = PolicyFile::read(home.policy()).map_err(|error| home::policy_failed(&home, &error))?;
     let text = match options.place.json {
         true => {
             let wallet = |wallet: &farthing::client::policy_file::WalletEntry| json!({ "network": wallet.network, "account": wallet.account });

@@ -56,7 +56,7 @@ pub(crate) enum WalletCommand {
     /// Print an account's SECRET key
     #[command(after_long_help = EXPORT_AFTER)]
     Export(SecretArgs),
-    /// Print what an account has on a ledger in a directory that is not in use
+    /// Print what an account has on a ledger
     #[command(after_long_help = BALANCE_AFTER)]
     Balance(BalanceArgs),
     /// Give an account play money on a ledger of your own
@@ -212,10 +212,15 @@ const BALANCE_AFTER: &str = "\
 EXAMPLES
   farthing wallet balance agent --data ./ledger
   farthing wallet balance agent --data ./ledger --json
+  farthing wallet balance agent --ledger http://127.0.0.1:4021/ledger
+
+A ledger that is asked over its URL wants the account's signature, so the
+passphrase is needed.
 
 EXIT STATUS
   0  The balances were printed; --json has them in atomic units, too.
-  1  The wallet is damaged, or others can use its file.
+  1  The wallet is damaged, or others can use its file; or the ledger does not
+     answer.
   2  There is no such account or ledger, or the ledger is in use.";
 
 /// Options of `farthing wallet balance`.
@@ -225,11 +230,18 @@ pub(crate) struct BalanceArgs {
     pub(crate) name: Name,
 
     /// The ledger's directory, which no process uses
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "ledger", conflicts_with = "ledger")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Ask the ledger whose facilitator answers at this URL; it tells the account's owner alone
+    #[arg(long, value_name = "URL")]
+    pub(crate) ledger: Option<String>,
 
     #[command(flatten)]
     pub(crate) place: Place,
+
+    #[command(flatten)]
+    pub(crate) opening: Opening,
 }
 
 const DEPOSIT: &str = "\

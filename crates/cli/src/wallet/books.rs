@@ -5,14 +5,16 @@ use std::path::Path;
 use farthing::client::keystore::{Kind, Name};
 use farthing::farthing_ledger::engine::{EmbeddedStorage, Storage};
 use farthing::farthing_ledger::rows::{Genesis, Mode, Table};
-use farthing::protocol::{Price, PublicKey};
+use farthing::farthing_ledger::statement::AssetTerms;
+use farthing::protocol::rail::Pay;
+use farthing::protocol::{Amount, Price, PublicKey};
 use farthing::{Ledger, LocalLedger, Options};
 use serde_json::json;
 
 use super::{account, say};
 use crate::Failure;
 use crate::args::wallet::{BalanceArgs, DepositArgs, Place};
-use crate::style::{money, safe};
+use crate::style::{money, safe, unix_now};
 
 /// The play money of ISO 4217.
 const PLAY: &str = "XTS";
@@ -20,16 +22,11 @@ const PLAY: &str = "XTS";
 /// `farthing wallet balance`.
 pub(super) fn balance(options: &BalanceArgs) -> Result<(), Failure> {
     let key = key(&options.place, &options.name)?;
-    let genesis = genesis(&options.data)?;
-    let mut rows = Vec::new();
-    block_on(async {
-        let ledger = Ledger::open(&options.data, Options::of(&genesis)).map_err(refused)?;
-        for asset in ledger.terms().await.map_err(refused)?.assets {
-            let code = asset.code.parse().map_err(refused)?;
-            rows.push((ledger.balance(key, code).await.map_err(refused)?, asset));
-        }
-        Ok(())
-    })?;
+    let rows = match (&options.ledger, &options.data) {
+        (Some(url), _) => asked(options, url)?,
+        (None, Some(directory)) => read(directory, key)?,
+        (None, None) => return Err(refused("say where the ledger is: --data or --ledger")),
+    };
     let text = match options.place.json {
         true => {
             let told = rows.iter().map(|(amount, asset)| {
@@ -43,6 +40,39 @@ pub(super) fn balance(options: &BalanceArgs) -> Result<(), Failure> {
             .collect(),
     };
     say(&text)
+}
+
+/// What the ledger in a directory says.
+fn read(directory: &Path, key: PublicKey) -> Result<Vec<(Amount, AssetTerms)>, Failure> {
+    let genesis = genesis(directory)?;
+    block_on(async {
+        let ledger = Ledger::open(directory, Options::of(&genesis)).map_err(refused)?;
+        let mut rows = Vec::new();
+        for asset in ledger.terms().await.map_err(refused)?.assets {
+            let code = asset.code.parse().map_err(refused)?;
+            rows.push((ledger.balance(key, code).await.map_err(refused)?, asset));
+        }
+        Ok(rows)
+    })
+}
+
+/// What the ledger behind a URL says to the owner of the account.
+fn asked(options: &BalanceArgs, url: &str) -> Result<Vec<(Amount, AssetTerms)>, Failure> {
+    let secret = super::secret(&options.name, &options.place, &options.opening)?;
+    let key = secret.farthing().ok_or_else(|| refused("this account is not for farthing ledgers"))?;
+    block_on(async {
+        let wallet = farthing::wallet(url, key).await.map_err(|error| match error {
+            farthing::Error::Config(_) => refused(error),
+            error => Failure::unsound(safe(&format!("{url}: {error}"))),
+        })?;
+        let mut rows = Vec::new();
+        for asset in &wallet.terms().assets {
+            let amount = wallet.balance(&asset.code, unix_now()).await;
+            let unsound = |error| Failure::unsound(safe(&format!("{url}: {error}")));
+            rows.push((amount.map_err(unsound)?, asset.clone()));
+        }
+        Ok(rows)
+    })
 }
 
 /// `farthing wallet deposit`.

@@ -84,15 +84,7 @@ fn list(options: &ListArgs) -> Result<(), Failure> {
 }
 
 fn export(options: &SecretArgs) -> Result<(), Failure> {
-    let secret = match of_environment(&options.name).map_err(failure)? {
-        Some(secret) => secret,
-        None => {
-            let keystore = keystore(&options.place)?;
-            keystore.account(&options.name).map_err(failure)?;
-            let passphrase = passphrase::of(&options.opening, false)?;
-            keystore.secret(&options.name, &passphrase).map_err(failure)?
-        }
-    };
+    let secret = secret(&options.name, &options.place, &options.opening)?;
     let warning = "this is the SECRET key: whoever has it has the account's money";
     let _ = writeln!(anstream::stderr().lock(), "{} {warning}", paint(CAREFUL, "farthing:"));
     let text = match options.place.json {
@@ -108,6 +100,18 @@ fn export(options: &SecretArgs) -> Result<(), Failure> {
         false => Zeroizing::new(format!("{}\n", secret.reveal().as_str())),
     };
     say(&text)
+}
+
+/// The secret key of an account: the environment's if it has one, or the file's.
+fn secret(name: &Name, place: &Place, opening: &Opening) -> Result<Secret, Failure> {
+    if let Some(secret) = of_environment(name).map_err(failure)? {
+        return Ok(secret);
+    }
+    let keystore = keystore(place)?;
+    // A name that is not there is no reason to ask for a passphrase.
+    keystore.account(name).map_err(failure)?;
+    let passphrase = passphrase::of(opening, false)?;
+    keystore.secret(name, &passphrase).map_err(failure)
 }
 
 /// The public part of an account: of the environment's key if it has one, or as the file says.

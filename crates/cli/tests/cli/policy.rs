@@ -84,7 +84,7 @@ fn nothing_is_written_for_what_no_policy_could_say() {
 fn a_policy_that_is_not_understood_is_refused_with_its_line() {
     let directory = tempfile::tempdir().unwrap();
     let missing = check(directory.path()).ends_with(2);
-    assert!(missing.err.contains("policy.toml"), "{missing:?}");
+    assert!(missing.err.contains("policy.toml") && missing.err.contains("policy init"), "{missing:?}");
     let path = directory.path().join("policy.toml");
     fs::write(&path, "origins = []\nbudgets = 3\n").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use crate::program::{Run, farthing, farthing_with};
+use crate::program::{Run, Server, farthing, farthing_with};
 
 const PASSPHRASE: &str = "correct horse battery";
 /// The first key that development chains open with: no secret.
@@ -197,4 +197,12 @@ fn play_money_is_deposited_on_a_ledger_of_ones_own_and_nothing_else() {
     let json = home.run(&["balance", "agent", "--data", data, "--json"]).ends_with(0).json();
     assert!(json["balances"].to_string().contains("\"1500000\""), "{json}");
     farthing(&["ledger", "check", "--data", data]).ends_with(0);
+
+    // The same from afar, while a server has the ledger.
+    let server = Server::start(&ledger, 0);
+    let url = format!("{}/ledger", server.origin());
+    let told = home.run(&["balance", "agent", "--ledger", &url, "--json"]).ends_with(0).json();
+    assert_eq!(told, json);
+    let nothing = home.run(&["balance", "agent", "--ledger", server.origin()]).ends_with(1);
+    assert!(nothing.out.is_empty() && nothing.err.contains(server.origin()), "{nothing:?}");
 }

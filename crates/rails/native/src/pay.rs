@@ -108,6 +108,11 @@ impl NativePay {
         self
     }
 
+    /// The ledger's terms, as it signed them.
+    pub fn terms(&self) -> &LedgerTerms {
+        &self.terms
+    }
+
     /// The account that pays.
     pub fn account(&self) -> PublicKey {
         self.account
