@@ -1,8 +1,7 @@
 //! `farthing policy`: what an agent may pay, in one file.
 
-use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 
 use farthing::agent::Home;
 use farthing::client::keystore::Name;
@@ -15,6 +14,7 @@ use serde_json::{Value, json};
 use crate::Failure;
 use crate::args::policy::{CheckArgs, InitArgs, PolicyCommand};
 use crate::home;
+use crate::ledger::file::make;
 use crate::style::{print, safe};
 
 /// Runs one of the commands.
@@ -159,8 +159,8 @@ fn write(home: &Home, text: &str) -> Result<(), Failure> {
     let path = home.policy();
     let failed = |error: std::io::Error| refused(format!("{}: {error}", path.display()));
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(home.directory()).map_err(failed)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+    let write = |out: &mut dyn Write| out.write_all(text.as_bytes()).map_err(|error| error.to_string());
+    make(&path, write, |_| Ok(())).map_err(refused)
 }
 
 fn price(text: &str) -> Result<Price, Failure> {

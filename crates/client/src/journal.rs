@@ -203,10 +203,14 @@ pub struct Spent {
 impl Spent {
     /// Adds up what `journal` says about `asset`.
     pub(crate) fn of(journal: &dyn Journal, asset: &AssetId) -> Result<Self, JournalError> {
-        let all = journal.spending()?.total(asset);
-        let open = journal.open()?;
+        Ok(Self::among(&journal.spending()?, &journal.open()?, asset))
+    }
+
+    /// What of `spending` is of `asset`, and what of that is for the payments in `open`.
+    pub(crate) fn among(spending: &Spending, open: &[Record], asset: &AssetId) -> Self {
+        let all = spending.total(asset);
         let open = open.iter().filter(|record| record.charge.asset == *asset);
         let reserved = Amount(open.map(|record| record.charge.amount.0).sum::<u128>().min(all.0));
-        Ok(Self { taken: Amount(all.0 - reserved.0), reserved })
+        Self { taken: Amount(all.0 - reserved.0), reserved }
     }
 }

@@ -37,6 +37,7 @@ impl Client {
 
 impl Policy {
     fn budget_lines(&self) -> Result<Vec<BudgetLine>, JournalError> {
+        let (spending, open) = (self.journal.spending()?, self.journal.open()?);
         let line = |(asset, limits): (&AssetId, &Limits)| {
             let rail = self.rails.iter().find(|rail| *rail.network() == asset.network);
             let rail = rail.ok_or_else(|| JournalError::Failed(format!("no wallet on {}", asset.network)))?;
@@ -46,7 +47,7 @@ impl Policy {
                 currency: plain(&rail.currency(&asset.asset), SHOWN),
                 scale: rail.scale(&asset.asset).unwrap_or_default(),
                 limits: *limits,
-                spent: Spent::of(&*self.journal, asset)?,
+                spent: Spent::among(&spending, &open, asset),
             })
         };
         self.budgets.iter().map(line).collect()

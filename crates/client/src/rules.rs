@@ -6,12 +6,13 @@ use std::str::FromStr;
 use farthing_protocol::Origin;
 use thiserror::Error;
 
+use crate::calendar::DAY;
+
 /// Seconds that a signature may stay valid, whatever an offer asks for.
 pub const MAX_VALIDITY: u64 = 3600;
 /// Seconds from the signature to the last capture, whatever an offer asks for.
 pub const MAX_CAPTURE: u64 = 86_400;
 
-const DAY: u64 = 86_400;
 const MINUTE: u64 = 60;
 
 /// The rules of one client. By default nothing is allowed to be paid.

@@ -31,8 +31,7 @@ impl ByNetwork {
         self
     }
 
-    fn of(&self, request: &FacilitatorRequest) -> &dyn Facilitator {
-        let network = &request.payment_requirements.network;
+    fn of(&self, network: &Network) -> &dyn Facilitator {
         let other = self.others.iter().find(|(other, _)| other == network);
         other.map_or(&self.rest, |(_, facilitator)| facilitator).as_ref()
     }
@@ -96,11 +95,11 @@ impl Facilitator for ByNetwork {
         &'a self,
         request: &'a FacilitatorRequest,
     ) -> BoxFuture<'a, Result<VerifyResponse, FacilitatorError>> {
-        self.of(request).verify(request)
+        self.of(&request.payment_requirements.network).verify(request)
     }
 
     fn settle<'a>(&'a self, request: &'a FacilitatorRequest) -> BoxFuture<'a, Outcome> {
-        self.of(request).settle(request)
+        self.of(&request.payment_requirements.network).settle(request)
     }
 
     fn payment<'a>(&'a self, id: &'a PaymentId) -> BoxFuture<'a, Result<Option<Value>, FacilitatorError>> {
@@ -111,8 +110,7 @@ impl Facilitator for ByNetwork {
         &'a self,
         request: &'a BalancesRequest,
     ) -> BoxFuture<'a, Result<Option<BalancesResponse>, FacilitatorError>> {
-        let other = self.others.iter().find(|(other, _)| *other == request.network);
-        other.map_or(&self.rest, |(_, facilitator)| facilitator).balances(request)
+        self.of(&request.network).balances(request)
     }
 }
 

@@ -22,7 +22,12 @@ pub(super) fn add(step: &Connection, charge: &Charge) -> Read<()> {
 
 /// Counts an amount in one of the charge's scopes.
 pub(super) fn add_to(step: &Connection, charge: &Charge, scope: &Scope, amount: Amount) -> Read<()> {
-    let now = count(step, charge, scope)?.unwrap_or_default().0.saturating_add(amount.0);
+    let before = count(step, charge, scope)?.unwrap_or_default();
+    put(step, charge, scope, Amount(before.0.saturating_add(amount.0)))
+}
+
+/// Says what counts in one of the charge's scopes from now on.
+fn put(step: &Connection, charge: &Charge, scope: &Scope, amount: Amount) -> Read<()> {
     let mut write = step.prepare_cached(
         "REPLACE INTO counts (network, asset, kind, name, amount, ends) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
@@ -31,7 +36,7 @@ pub(super) fn add_to(step: &Connection, charge: &Charge, scope: &Scope, amount: 
         charge.asset.asset,
         scope.limit().name(),
         scope.name(),
-        now.to_string(),
+        amount.to_string(),
         scope.ends().map(moment)
     ])?;
     Ok(())
@@ -47,17 +52,7 @@ pub(super) fn settle_in(step: &Connection, charge: &Charge, scope: &Scope, taken
     // A window that is long over does not count any more.
     let Some(counted) = count(step, charge, scope)? else { return Ok(()) };
     let back = charge.amount.0.saturating_sub(taken.0);
-    let mut write = step.prepare_cached(
-        "UPDATE counts SET amount = ?5 WHERE network = ?1 AND asset = ?2 AND kind = ?3 AND name = ?4",
-    )?;
-    write.execute(params![
-        charge.asset.network.to_string(),
-        charge.asset.asset,
-        scope.limit().name(),
-        scope.name(),
-        counted.0.saturating_sub(back).to_string()
-    ])?;
-    Ok(())
+    put(step, charge, scope, Amount(counted.0.saturating_sub(back)))
 }
 
 /// Drops what counted in windows that were over a day before `now`.
