@@ -22,7 +22,7 @@ use crate::identity::{AssetCode, Book, LedgerId};
 use crate::operation::{self, Action, Op};
 use crate::rows::{AccountKey, AccountKeys, Genesis, Head, Mode, Table, key};
 use crate::statement::PaymentState;
-use crate::terms::{Scheme, Terms, TermsFlow, payment_id};
+use crate::terms::{Terms, TermsFlow, payment_id};
 
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -313,7 +313,7 @@ impl Audit {
                 )?;
                 expect(operation.cumulative <= terms.max_amount, "charges more than was signed")?;
                 let whole = operation.cumulative == terms.max_amount;
-                expect(whole || terms.scheme == Scheme::AuthCapture, "charges less than an exact amount")?;
+                expect(whole || terms.scheme.takes_parts(), "charges less than an exact amount")?;
                 let (asset, amount) = (terms.asset, money(operation.cumulative.0)?);
                 let mut net = payout(&genesis, &terms, 0, operation.cumulative.0);
                 net.push((Book::Held, asset, amount));
@@ -459,7 +459,7 @@ impl Audit {
             Action::Refund => {
                 let fits = cumulative >= seen.refunded && cumulative <= seen.captured;
                 expect(fits, "refunds more than was captured")?;
-                let may = seen.terms.scheme == Scheme::AuthCapture && at <= seen.terms.refund_deadline;
+                let may = seen.terms.scheme.refunds() && at <= seen.terms.refund_deadline;
                 expect(may || cumulative == seen.refunded, "refunds what can no longer be refunded")?;
                 let delta = (cumulative - seen.refunded) as i128;
                 if delta != 0 {
@@ -483,7 +483,7 @@ impl Audit {
                     let fits = cumulative >= seen.captured && cumulative <= seen.terms.max_amount.0;
                     expect(fits, "captures more than was signed")?;
                     let whole = op.last && cumulative == seen.terms.max_amount.0;
-                    let may = whole || seen.terms.scheme == Scheme::AuthCapture;
+                    let may = whole || seen.terms.scheme.takes_parts();
                     expect(may, "captures a part of an exact amount")?;
                     if op.last || cumulative != seen.captured {
                         seen.changed_at = at;
@@ -550,7 +550,7 @@ impl Audit {
         for seen in self.payments.values() {
             let sum = held.entry(seen.terms.asset).or_default();
             *sum = sum.saturating_add(seen.held());
-            *self.report.payments.entry(state_name(seen.state)).or_default() += 1;
+            *self.report.payments.entry(seen.state.name()).or_default() += 1;
         }
         for (book, asset, balance) in self.balances.values() {
             let totals = self.report.assets.entry(asset.to_string()).or_default();
@@ -606,16 +606,6 @@ fn release(seen: &Seen) -> Vec<Net> {
 
 fn ended(seen: &Seen, otherwise: PaymentState) -> PaymentState {
     if seen.captured == 0 { otherwise } else { PaymentState::Captured }
-}
-
-fn state_name(state: PaymentState) -> &'static str {
-    match state {
-        PaymentState::Absent => "absent",
-        PaymentState::Held => "held",
-        PaymentState::Captured => "captured",
-        PaymentState::Voided => "voided",
-        PaymentState::Reclaimed => "reclaimed",
-    }
 }
 
 fn expect(condition: bool, why: &str) -> Result<(), String> {

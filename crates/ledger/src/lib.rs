@@ -31,6 +31,8 @@ pub mod records;
 #[cfg(feature = "engine")]
 pub mod recovery;
 pub mod rows;
+#[cfg(feature = "engine")]
+pub mod sales;
 pub mod statement;
 pub mod terms;
 

@@ -26,6 +26,17 @@ pub enum PaymentState {
 }
 
 impl PaymentState {
+    /// Its word in JSON.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Held => "held",
+            Self::Captured => "captured",
+            Self::Voided => "voided",
+            Self::Reclaimed => "reclaimed",
+        }
+    }
+
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Absent => 0,

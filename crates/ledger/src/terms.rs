@@ -22,6 +22,8 @@ pub enum Scheme {
     Exact,
     /// Up to a maximum, captured in parts, refundable.
     AuthCapture,
+    /// Up to a maximum, captured in parts while it is used, never refunded.
+    Upto,
 }
 
 impl Scheme {
@@ -30,7 +32,26 @@ impl Scheme {
         match self {
             Self::Exact => "exact",
             Self::AuthCapture => "auth-capture",
+            Self::Upto => "upto",
         }
+    }
+
+    /// All schemes.
+    pub const ALL: [Self; 3] = [Self::Exact, Self::AuthCapture, Self::Upto];
+
+    /// The scheme of this name on the x402 wire.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scheme| scheme.name() == name)
+    }
+
+    /// Whether less than the maximum may be taken, and in parts.
+    pub fn takes_parts(self) -> bool {
+        self != Self::Exact
+    }
+
+    /// Whether what was taken can be given back.
+    pub fn refunds(self) -> bool {
+        self == Self::AuthCapture
     }
 }
 
@@ -101,6 +122,7 @@ impl Terms {
         let scheme = match self.scheme {
             Scheme::Exact => 1,
             Scheme::AuthCapture => 2,
+            Scheme::Upto => 3,
         };
         let flow = match self.flow {
             TermsFlow::Escrow => 1,
@@ -127,6 +149,7 @@ impl Terms {
         let scheme = match from.u8()? {
             1 => Scheme::Exact,
             2 => Scheme::AuthCapture,
+            3 => Scheme::Upto,
             _ => return Err(LayoutError::Value { field: "scheme" }),
         };
         let flow = match from.u8()? {

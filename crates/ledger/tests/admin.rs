@@ -8,29 +8,16 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use farthing_ledger::Ledger;
 use farthing_ledger::engine::admin::{self, AskError, Request, Voids, ask};
 use farthing_ledger::engine::{EmbeddedStorage, OpenError};
 use farthing_ledger::recovery::{Doubts, Recovered};
-use farthing_ledger::{Ledger, Options};
 use serde_json::Value;
 
 use world::*;
-
-/// A directory that outlives its ledger.
-struct Directory(PathBuf);
-
-impl Engine for Directory {
-    fn open(&self, options: Options) -> Ledger {
-        Ledger::open(&self.0, options).unwrap()
-    }
-}
-
-async fn world(directory: &Path) -> World {
-    World::open(Directory(directory.to_path_buf())).await
-}
 
 fn answer(directory: &Path, request: &Request) -> Result<Vec<u8>, AskError> {
     let mut out = Vec::new();
@@ -149,9 +136,18 @@ async fn what_is_no_request_is_refused_and_the_next_one_answered() {
         let _ = stream.read_to_end(&mut answer);
         String::from_utf8_lossy(&answer).into_owned()
     };
-    for request in
-        ["burn\n", "\n", "check", "check now\n", "void\n", "void {}\n", "void {\"signer\":1}\n", "CHECK\n"]
-    {
+    for request in [
+        "burn\n",
+        "\n",
+        "check",
+        "check now\n",
+        "void\n",
+        "void {}\n",
+        "void {\"signer\":1}\n",
+        "CHECK\n",
+        "sale\n",
+        "refund {}\n",
+    ] {
         assert!(said(request.as_bytes()).starts_with('e'), "{request:?}");
     }
     assert!(said(b"\xff\xfe\n").starts_with('e'));

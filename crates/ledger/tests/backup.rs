@@ -17,19 +17,6 @@ use farthing_ledger::{Ledger, Options, keyfile};
 
 use world::*;
 
-/// A directory that outlives its ledger.
-struct Directory(PathBuf);
-
-impl Engine for Directory {
-    fn open(&self, options: Options) -> Ledger {
-        Ledger::open(&self.0, options).unwrap()
-    }
-}
-
-async fn world(directory: &Path) -> World {
-    World::open(Directory(directory.to_path_buf())).await
-}
-
 fn key(directory: &Path) -> Seed {
     keyfile::seed(directory.join("ledger.key")).unwrap()
 }

@@ -62,6 +62,7 @@ macro_rules! conformance {
                 refunds_are_cumulative_and_bounded_by_what_was_captured
                 a_refund_ends_with_its_deadline
                 exact_has_no_refunds
+                upto_is_taken_in_parts_and_has_no_refunds
                 a_refund_needs_the_payees_funds
                 another_sellers_authorizer_refunds_nothing
                 a_payer_cannot_void

@@ -241,16 +241,16 @@ fn id() -> impl Strategy<Value = LedgerId> {
 }
 
 fn terms() -> impl Strategy<Value = Terms> {
-    let kinds = (any::<bool>(), any::<bool>(), any::<bool>());
+    let kinds = (0..Scheme::ALL.len(), any::<bool>(), any::<bool>());
     let times = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
     let fee = (any::<u16>(), any::<u16>(), uniform32(any::<u8>()))
         .prop_map(|(min_bps, max_bps, recipient)| FeeTerms { min_bps, max_bps, recipient });
     let rest = (uniform32(any::<u8>()), uniform32(any::<u8>()), uniform32(any::<u8>()));
     let keys = (key(), key(), key(), key());
     (id(), kinds, keys, code(), any::<u128>(), times, fee, rest).prop_map(
-        |(ledger, (exact, escrow, body), keys, asset, amount, times, fee, (mandate, nonce, digest))| Terms {
+        |(ledger, (scheme, escrow, body), keys, asset, amount, times, fee, (mandate, nonce, digest))| Terms {
             ledger,
-            scheme: if exact { Scheme::Exact } else { Scheme::AuthCapture },
+            scheme: Scheme::ALL[scheme],
             flow: if escrow { TermsFlow::Escrow } else { TermsFlow::Charge },
             payer: keys.0,
             signer: keys.1,

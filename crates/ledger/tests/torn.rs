@@ -8,20 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use farthing_ledger::engine::EmbeddedStorage;
-use farthing_ledger::{Ledger, Options};
 
 use world::*;
 
 const PAYMENTS: u64 = 12;
-
-/// A directory that outlives its ledger.
-struct Directory(PathBuf);
-
-impl Engine for Directory {
-    fn open(&self, options: Options) -> Ledger {
-        Ledger::open(&self.0, options).unwrap()
-    }
-}
 
 /// The files of a directory and below, with their bytes.
 fn files(directory: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {

@@ -122,6 +122,7 @@ impl TermsText {
             scheme: match self.scheme.as_str() {
                 "exact" => Scheme::Exact,
                 "auth-capture" => Scheme::AuthCapture,
+                "upto" => Scheme::Upto,
                 other => panic!("{other}"),
             },
             flow: match self.flow.as_str() {

@@ -190,7 +190,7 @@ fn offers_something(accepts: &[Box<RawValue>]) -> Result<(), WireError> {
 }
 
 /// From a header's value to the bytes of its JSON.
-fn unwrap(what: &'static str, value: &[u8], limits: &Limits) -> Result<Vec<u8>, WireError> {
+pub(crate) fn unwrap(what: &'static str, value: &[u8], limits: &Limits) -> Result<Vec<u8>, WireError> {
     sized(what, value, limits.header_bytes)?;
     if value.contains(&b',') {
         return Err(WireError::Combined);

@@ -45,10 +45,16 @@ impl Origin {
         &self.text
     }
 
+    /// The host, with the port where it is not the scheme's default.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.text.split_once("://").map_or("", |(_, authority)| authority)
+    }
+
     /// The host: a name in A-labels, an IPv4 address, or an IPv6 address in brackets.
     #[must_use]
     pub fn host(&self) -> &str {
-        let authority = self.text.split_once("://").map_or("", |(_, authority)| authority);
+        let authority = self.authority();
         match authority.rfind(':') {
             Some(colon) if !authority.ends_with(']') => &authority[..colon],
             _ => authority,
@@ -158,6 +164,7 @@ mod tests {
             let read = origin(written);
             assert_eq!(read.to_string(), form);
             assert_eq!(read.host(), host);
+            assert_eq!(read.authority(), form.split_once("://").unwrap().1);
             assert_eq!(read, origin(form), "the form is a fixed point");
         }
     }

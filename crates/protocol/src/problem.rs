@@ -27,6 +27,15 @@ pub struct Problem {
     /// The header, member or setting at fault, when there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// The same as [`reason`](crate::reason) word for programs that know those, when there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Where this kind of problem is documented.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doc_url: Option<String>,
+    /// The kind of problem, for people, in the reader's language.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// The terms of a 402, as in its `PAYMENT-REQUIRED` header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terms: Option<Box<RawValue>>,
@@ -43,6 +52,9 @@ impl Problem {
             code: code.to_owned(),
             retry,
             field: None,
+            reason: None,
+            doc_url: None,
+            message: None,
             terms: None,
         }
     }
@@ -51,6 +63,20 @@ impl Problem {
     #[must_use]
     pub fn with_field(mut self, field: Option<&str>) -> Self {
         self.field = field.map(str::to_owned);
+        self
+    }
+
+    /// Names why in one of x402's or our own words.
+    #[must_use]
+    pub fn with_reason(mut self, reason: Option<&str>) -> Self {
+        self.reason = reason.map(str::to_owned);
+        self
+    }
+
+    /// Says where it is documented, and what it means in the reader's language.
+    #[must_use]
+    pub fn explained(mut self, doc_url: impl Into<String>, message: impl Into<String>) -> Self {
+        (self.doc_url, self.message) = (Some(doc_url.into()), Some(message.into()));
         self
     }
 
@@ -92,6 +118,12 @@ mod tests {
             "detail": "is not base64", "code": "malformed", "retry": "new", "field": "payment-signature",
         });
         assert_eq!(json, expected);
+        let explained =
+            problem.with_reason(Some("invalid_payload")).explained("https://docs.example/", "Fehler");
+        let json: serde_json::Value = serde_json::from_str(&explained.to_json()).unwrap();
+        assert_eq!(json["reason"], "invalid_payload");
+        assert_eq!(json["doc_url"], "https://docs.example/");
+        assert_eq!(json["message"], "Fehler");
     }
 
     #[test]

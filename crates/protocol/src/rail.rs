@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use crate::siwx::{Info, Proof, SignInKind};
 use crate::v2::{Extensions, FacilitatorRequest, PaymentPayload, PaymentRequirements, SettlementResponse};
 use crate::v2::{SupportedKind, SupportedResponse, VerifyResponse};
 use crate::{Amount, Binding, Network, Price, RequestDigest, Retry};
@@ -106,12 +107,14 @@ pub struct Presented {
 /// What a server asks for after the first settlement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Take `amount` (cumulative); `answer` is stored with it. Ends the hold.
+    /// Take `amount` (cumulative); `answer` is stored with it.
     Capture {
         /// Atomic units, cumulative over the payment.
         amount: Amount,
         /// Stored and returned when the same payment is presented again.
         answer: Option<Vec<u8>>,
+        /// The hold ends with this capture. Otherwise what is left of it stays held, for more.
+        last: bool,
     },
     /// Give the hold back.
     Void,
@@ -183,6 +186,12 @@ pub trait Offer: Send + Sync + fmt::Debug {
         false
     }
 
+    /// An amount of its offers for people: decimal text and currency, such as `("0.001", "USD")`. `None` when
+    /// `asset` is none that it offers.
+    fn shown(&self, _asset: &str, _amount: Amount) -> Option<(String, String)> {
+        None
+    }
+
     /// Keys of `extra` that differ between two offers for the same thing and are not compared.
     fn dynamic_extra(&self) -> &[&str];
 
@@ -227,6 +236,17 @@ pub trait Offer: Send + Sync + fmt::Debug {
         operation: &Operation,
     ) -> Result<PaymentPayload, PaymentFault>;
 
+    /// How payers prove who they are ([`siwx`](crate::siwx)), where it takes no more than their signature; `None`
+    /// where they cannot.
+    fn sign_in(&self) -> Option<SignInKind> {
+        None
+    }
+
+    /// Whether the account `address` signed `text`: who it is, as [`Presented::payer`] names it.
+    fn signed_in(&self, _address: &str, _text: &str, _signature: &str) -> Option<String> {
+        None
+    }
+
     /// Captures of several payments of this rail, under one signature of the receiverAuthorizer and for one
     /// call of the facilitator. `None` when the rail has no such thing: then each goes by itself.
     ///
@@ -257,6 +277,8 @@ pub struct Capture<'a> {
     pub amount: Amount,
     /// Stored and returned when the same payment is presented again.
     pub answer: Option<&'a [u8]>,
+    /// The hold ends with this capture.
+    pub last: bool,
 }
 
 /// The server process that owns a hold.
@@ -323,6 +345,12 @@ pub trait Pay: Send + Sync + fmt::Debug {
 
     /// Asks the network what became of `payment`.
     fn status<'a>(&'a self, payment: &'a SignedPayment) -> BoxFuture<'a, Confirmation>;
+
+    /// Proves that this wallet holds the key of the account that pays. What is signed is made of `info` here, and is
+    /// never a payment. `None` when it cannot.
+    fn sign_in(&self, _info: &Info) -> Option<Proof> {
+        None
+    }
 
     /// Asks the network for what the account that pays has of `asset` and can spend, in atomic units.
     ///

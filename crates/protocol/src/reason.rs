@@ -74,3 +74,14 @@ pub const STALE_OWNER: &str = "stale_owner";
 pub const PAYMENT_UNKNOWN: &str = "payment_unknown";
 /// The ledger is closed-loop, and this payee is not its seller.
 pub const PAYEE_NOT_ALLOWED: &str = "payee_not_allowed";
+
+/// Nothing was paid, and this is paid for.
+pub const PAYMENT_REQUIRED: &str = "payment_required";
+/// A payment came and was not taken, for no reason that has a word of its own.
+pub const PAYMENT_FAILED: &str = "payment_failed";
+/// The requests that are free for this caller are used up: pay now, or wait.
+pub const QUOTA_EXCEEDED: &str = "quota_exceeded";
+/// This is not sold alone: it needs a plan that the caller has not bought.
+pub const PLAN_REQUIRED: &str = "plan_required";
+/// What was bought for a period is over.
+pub const SUBSCRIPTION_EXPIRED: &str = "subscription_expired";

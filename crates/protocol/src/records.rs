@@ -4,7 +4,8 @@
 //! A record is bytes under a key. It changes by [`Records::replace`] only, which compares first: of several
 //! processes that want the same record, one gets it. When `replace` returns, the change survives a crash.
 //!
-//! The first byte of a key tells whose record it is ([`CLAIMS`], [`SETTLEMENTS`], [`CATALOGUE`]).
+//! The first byte of a key tells whose record it is ([`CLAIMS`], [`SETTLEMENTS`], [`CATALOGUE`], [`PASSES`],
+//! [`IDENTIFIERS`], [`NONCES`]).
 
 use std::fmt;
 
@@ -18,6 +19,12 @@ pub const CLAIMS: u8 = 1;
 pub const SETTLEMENTS: u8 = 2;
 /// First byte of the keys of a facilitator's catalogue of resources.
 pub const CATALOGUE: u8 = 3;
+/// First byte of the keys of a resource server's passes: what was bought for a period.
+pub const PASSES: u8 = 4;
+/// First byte of the keys of a resource server's payment identifiers.
+pub const IDENTIFIERS: u8 = 5;
+/// First byte of the keys of a resource server's sign-in nonces that were used.
+pub const NONCES: u8 = 6;
 
 /// Most bytes of a key.
 pub const KEY_BYTES: usize = 256;

@@ -102,9 +102,15 @@ impl SecretKey {
     /// Who knows the derived key learns nothing about this one.
     #[must_use]
     pub fn derive(&self, job: &str) -> Self {
+        Self::from_seed(*self.derive_bytes(job))
+    }
+
+    /// As [`derive`](Self::derive), for jobs that need a secret and no signatures.
+    #[must_use]
+    pub fn derive_bytes(&self, job: &str) -> Zeroizing<[u8; 32]> {
         let layout = crate::layout::Writer::new("farthing/derived-key", 1).var(job.as_bytes());
         let layout = Zeroizing::new(layout.fixed(self.0.as_bytes()).finish());
-        Self::from_seed(crate::digest::sha256(&layout))
+        Zeroizing::new(crate::digest::sha256(&layout))
     }
 
     /// Signs `message`, deterministically as RFC 8032 says.

@@ -1,14 +1,19 @@
-//! The golden vectors of `spec/vectors` that other languages test against: digests, signatures, receipts.
+//! The golden vectors of `spec/vectors` that other languages test against: digests, signatures, receipts,
+//! signed offers.
 //! They were computed by another implementation than this one.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 
 use farthing_protocol::digest::{BodyHash, request_digest};
+use farthing_protocol::jws::JwsError;
 use farthing_protocol::layout::Writer;
+use farthing_protocol::offer_receipt::{self, Artifact, ArtifactError, SignedOffer, Statement};
 use farthing_protocol::rail::PaymentId;
 use farthing_protocol::receipt::{Receipt, ReceiptError, SignedReceipt};
 use farthing_protocol::signature::{SignatureFault, lower_hex, verify, verify_batch};
-use farthing_protocol::{Amount, Binding, Origin, PublicKey, RequestDigest, SecretKey, Signature};
+use farthing_protocol::{Amount, Binding, Origin, PublicKey, RequestDigest, SecretKey, Signature, did_key};
 use serde::Deserialize;
 
 macro_rules! vectors {
@@ -188,4 +193,72 @@ fn receipts_state_or_fail_as_the_golden_ones() {
         }
     }
     assert!(stated >= 3 && failed >= 5);
+}
+
+#[derive(Deserialize)]
+struct Artifacts {
+    seed: String,
+    did: String,
+    kid: String,
+    vectors: Vec<ArtifactVector>,
+}
+
+#[derive(Deserialize)]
+struct ArtifactVector {
+    name: String,
+    kind: String,
+    key: PublicKey,
+    jws: String,
+    states: Option<serde_json::Value>,
+    error: Option<String>,
+}
+
+fn verdict<T: Statement + PartialEq + std::fmt::Debug>(
+    vector: &ArtifactVector,
+    signer: &SecretKey,
+) -> Result<(), &'static str> {
+    let artifact = Artifact::of_jws(vector.jws.clone());
+    // What names no key cannot be expected to be signed with it.
+    let named = artifact.jws().and_then(|jws| Ok(jws.key()?));
+    let stated = named.and_then(|_| artifact.verify::<T>(&vector.key)).map_err(|error| match error {
+        ArtifactError::Format(_) | ArtifactError::Payload => "format",
+        ArtifactError::Statement { .. } => "statement",
+        ArtifactError::Version(_) => "version",
+        ArtifactError::Jws(error) => match error {
+            JwsError::TooLarge(_) => "too-large",
+            JwsError::Parts => "parts",
+            JwsError::Base64(_) => "base64",
+            JwsError::Header(_) => "header",
+            JwsError::Algorithm(_) => "algorithm",
+            JwsError::Critical(_) => "critical",
+            JwsError::Jwk => "jwk",
+            JwsError::TwoKeys => "two-keys",
+            JwsError::KeyId(_) => "kid",
+            JwsError::ForeignKey => "foreign-key",
+            JwsError::Signature(_) => "signature",
+        },
+    })?;
+    let states = vector.states.clone().unwrap_or_default();
+    assert_eq!(stated, serde_json::from_value(states).unwrap(), "{}", vector.name);
+    assert_eq!(Artifact::sign(&stated, None, signer).unwrap(), artifact, "{}", vector.name);
+    Ok(())
+}
+
+#[test]
+fn signed_offers_and_receipts_state_or_fail_as_the_golden_ones() {
+    let file: Artifacts = vectors!("jws.json");
+    let signer = SecretKey::from_hex(&file.seed).unwrap();
+    assert_eq!(did_key::did_key(&signer.public()), file.did);
+    assert_eq!(did_key::key_id(&signer.public()), file.kid);
+    let (mut stated, mut failed) = (0, 0);
+    for vector in &file.vectors {
+        let verdict = match vector.kind.as_str() {
+            "offer" => verdict::<SignedOffer>(vector, &signer),
+            "receipt" => verdict::<offer_receipt::SignedReceipt>(vector, &signer),
+            other => panic!("{}: {other}", vector.name),
+        };
+        assert_eq!(verdict.err(), vector.error.as_deref(), "{}", vector.name);
+        if vector.error.is_some() { failed += 1 } else { stated += 1 }
+    }
+    assert!(stated >= 5 && failed >= 20);
 }

@@ -6,7 +6,6 @@
 
 #[cfg(feature = "client")]
 mod buy;
-mod canonical;
 #[cfg(feature = "server")]
 mod sell;
 pub mod wire;

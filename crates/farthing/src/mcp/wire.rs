@@ -5,10 +5,9 @@
 //! `structuredContent` in canonical JSON as the body. Payments and receipts are bound to these.
 
 use farthing_protocol::Origin;
+use farthing_protocol::canonical::canonical;
 use rmcp::model::{CallToolRequestParams, CallToolResult, JsonObject};
 use serde_json::{Map, Value};
-
-use super::canonical::canonical;
 
 /// Member of a call's `_meta`: the payment, as a JSON object.
 pub const PAYMENT: &str = "x402/payment";

@@ -50,8 +50,8 @@ pub(super) fn charge<R: Rows>(context: &Context, rows: &mut R, command: &Charge)
     accept!(judge(context, rows, &authorize.terms)?);
     let amount = operation.cumulative;
     ensure!(amount <= authorize.terms.max_amount, Refusal::AboveMaximum);
-    let exact = authorize.terms.scheme == Scheme::Exact;
-    ensure!(!exact || amount == authorize.terms.max_amount, Refusal::ExactAmount);
+    let parts = authorize.terms.scheme.takes_parts();
+    ensure!(parts || amount == authorize.terms.max_amount, Refusal::ExactAmount);
 
     let mut payment = new_payment(context, authorize, PaymentState::Captured);
     let payer = Book::Account(payment.terms.payer);
@@ -142,7 +142,7 @@ fn judge_deadlines(terms: &Terms, now: u64) -> Result<(), Refusal> {
         TermsFlow::Charge => terms.capture_deadline == 0,
     };
     let refund_fits = match terms.scheme {
-        Scheme::Exact => terms.refund_deadline == 0,
+        Scheme::Exact | Scheme::Upto => terms.refund_deadline == 0,
         Scheme::AuthCapture => {
             let none = terms.refund_deadline == 0;
             none || (terms.refund_deadline >= terms.capture_deadline

@@ -171,11 +171,15 @@ fn transfer(from: Book, to: Book, asset: AssetCode, amount: i128) -> [Posting; 2
     [Posting { book: from, asset, amount: -amount }, Posting { book: to, asset, amount }]
 }
 
+/// What the operator keeps of a captured amount, at a rate in basis points.
+pub(crate) fn fee(amount: Amount, bps: u16) -> Amount {
+    let bps = u128::from(bps);
+    Amount(amount.0 / 10_000 * bps + amount.0 % 10_000 * bps / 10_000)
+}
+
 /// Postings of a further capture: out of the hold, the fee first.
 fn capture_postings(genesis: &Genesis, payment: &Payment, cumulative: Amount) -> Vec<Posting> {
-    let fee_of = |amount: u128| {
-        amount / 10_000 * u128::from(payment.fee_bps) + amount % 10_000 * u128::from(payment.fee_bps) / 10_000
-    };
+    let fee_of = |amount: u128| fee(Amount(amount), payment.fee_bps).0;
     let delta = (cumulative.0 - payment.captured.0) as i128;
     let fee = (fee_of(cumulative.0) - fee_of(payment.captured.0)) as i128;
     let (asset, payee) = (payment.terms.asset, Book::Account(payment.terms.payee));

@@ -13,7 +13,6 @@ use crate::identity::Book;
 use crate::operation::{Action, Op};
 use crate::rows::Payment;
 use crate::statement::PaymentState;
-use crate::terms::Scheme;
 
 /// An operation's end: the payment afterwards and what was posted.
 type Operated<E> = Result<Result<(Payment, Vec<Posting>), Refusal>, E>;
@@ -99,7 +98,7 @@ fn capture(context: &Context, before: Payment, operation: &Op) -> Result<(Paymen
         return Err(Refusal::Decreased);
     }
     let whole = operation.last && operation.cumulative == before.terms.max_amount;
-    if before.terms.scheme == Scheme::Exact && !whole {
+    if !before.terms.scheme.takes_parts() && !whole {
         return Err(Refusal::ExactAmount);
     }
     let mut postings = capture_postings(&context.genesis, &before, operation.cumulative);
@@ -136,8 +135,7 @@ fn refund<R: Rows>(context: &Context, rows: &mut R, before: Payment, operation: 
     if delta == 0 {
         return Ok(Ok((before, Vec::new())));
     }
-    let refundable =
-        before.terms.scheme == Scheme::AuthCapture && context.now <= before.terms.refund_deadline;
+    let refundable = before.terms.scheme.refunds() && context.now <= before.terms.refund_deadline;
     ensure!(refundable, Refusal::NotRefundable);
     let (payee, payer) = (Book::Account(before.terms.payee), Book::Account(before.terms.payer));
     ensure!(rows.balance(&payee, &before.terms.asset)? >= delta, Refusal::InsufficientFunds);

@@ -7,6 +7,7 @@ use farthing_protocol::rail::PaymentId;
 use farthing_protocol::{Amount, PublicKey, SecretKey};
 use tokio::sync::{mpsc, oneshot};
 
+use super::counted::Refunds;
 use super::overlay::Overlay;
 use super::purge;
 use super::storage::{Begun, Snapshot, Storage, StorageError, Wanted, Writes};
@@ -296,6 +297,7 @@ impl<S: Storage> Committer<S> {
             chain.sweep(&context, &mut overlay, &mut head, swept, &mut ended)?;
         }
         let mut promised = false;
+        let mut refunds = Refunds::default();
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {
             answers.push(match job {
@@ -303,6 +305,7 @@ impl<S: Storage> Committer<S> {
                     let judged = core::apply(&context, &mut overlay, command)?;
                     // So is the time of a refusal: what has expired once must not be paid after a restart.
                     promised |= judged.is_err() && now > self.head.clock;
+                    judged.iter().for_each(|applied| refunds.note(applied));
                     Answer::Command(judged.map(|applied| chain.settle(&mut overlay, &mut head, applied)))
                 }
                 Job::Query(query) => {
@@ -318,6 +321,7 @@ impl<S: Storage> Committer<S> {
             chain.put_head(&mut overlay, &self.key, &self.genesis, &head);
             overlay.commit().map_err(Failure::Commit)?;
             self.head = head;
+            refunds.count(&self.genesis);
         } else if self.storage.shared() {
             // Lets go of what was locked for reading.
             self.storage.commit(&Writes::default())?;

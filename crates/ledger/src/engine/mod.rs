@@ -8,6 +8,7 @@
 #[cfg(feature = "embedded")]
 pub mod admin;
 mod committer;
+mod counted;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod memory;
@@ -24,6 +25,7 @@ use farthing_protocol::rail::PaymentId;
 use farthing_protocol::{Amount, Network, PublicKey, SecretKey};
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::counted::describe as describe_metrics;
 #[cfg(feature = "embedded")]
 pub use self::embedded::{EmbeddedStorage, OpenError};
 #[cfg(feature = "embedded")]

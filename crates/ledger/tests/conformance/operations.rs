@@ -189,6 +189,29 @@ pub(crate) async fn exact_has_no_refunds(engine: impl Engine + 'static) {
     assert_eq!(world.money().await, (FUNDS - 1_000, 1_000, 0));
 }
 
+pub(crate) async fn upto_is_taken_in_parts_and_has_no_refunds(engine: impl Engine + 'static) {
+    let world = World::open(engine).await;
+    let with_deadline = Terms { refund_deadline: START + 86_400, ..world.upto(1_000) };
+    assert_eq!(refusal(world.authorize(&with_deadline).await), Refusal::Deadline);
+    let id = world.held(&world.upto(1_000)).await;
+    for (cumulative, rest) in [(100, 900), (100, 900), (250, 750)] {
+        world.operate(capture(id, cumulative, false)).await.unwrap();
+        assert_eq!(world.money().await, (FUNDS - 1_000, cumulative, rest));
+    }
+    assert_eq!(world.operate(capture(id, 1_001, false)).await, Err(Refusal::AboveMaximum));
+    assert_eq!(world.capture(id, 249).await, Err(Refusal::Decreased));
+    world.capture(id, 300).await.unwrap();
+    assert_eq!(world.refund(id, 1).await, Err(Refusal::NotRefundable));
+    assert_eq!(world.money().await, (FUNDS - 300, 300, 0));
+    // Nobody ends it: what was taken stands, and the rest goes back when its time is over.
+    let terms = world.upto(1_000);
+    let id = world.held(&terms).await;
+    world.operate(capture(id, 50, false)).await.unwrap();
+    world.clock.set(terms.capture_deadline + 1);
+    assert_eq!(world.money().await, (FUNDS - 350, 350, 0));
+    assert_eq!(world.capture(id, 60).await, Err(Refusal::AlreadyCaptured));
+}
+
 pub(crate) async fn a_refund_needs_the_payees_funds(engine: impl Engine + 'static) {
     let world = World::open(engine).await;
     let id = world.held(&world.terms(1_000)).await;

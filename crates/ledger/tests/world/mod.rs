@@ -3,6 +3,8 @@
 //! Every key comes from a seed, every nonce from a counter: a failing test fails again the same way.
 #![allow(dead_code, unreachable_pub, reason = "each suite uses its part of the fixture")]
 
+#[cfg(feature = "embedded")]
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -198,6 +200,24 @@ impl Engine for Embedded {
     }
 }
 
+/// The embedded engine, in a directory that outlives its ledger.
+#[cfg(feature = "embedded")]
+#[derive(Debug)]
+pub struct Directory(pub PathBuf);
+
+#[cfg(feature = "embedded")]
+impl Engine for Directory {
+    fn open(&self, options: Options) -> Ledger {
+        Ledger::open(&self.0, options).unwrap()
+    }
+}
+
+/// A world whose rows are in this directory.
+#[cfg(feature = "embedded")]
+pub async fn world(directory: &Path) -> World {
+    World::open(Directory(directory.to_path_buf())).await
+}
+
 /// One world: a ledger with an asset, and a payer with [`FUNDS`].
 pub struct World {
     engine: Box<dyn Engine>,
@@ -301,6 +321,11 @@ impl World {
     /// Terms of an `exact` payment.
     pub fn exact(&self, amount: u128) -> Terms {
         Terms { scheme: Scheme::Exact, refund_deadline: 0, ..self.terms(amount) }
+    }
+
+    /// Terms of an `upto` payment.
+    pub fn upto(&self, amount: u128) -> Terms {
+        Terms { scheme: Scheme::Upto, ..self.exact(amount) }
     }
 
     /// Terms of a payment that is charged in one step.

@@ -20,6 +20,7 @@ pub mod rpc;
 #[cfg(test)]
 mod scripted;
 pub mod settle;
+mod sign_in;
 mod verify;
 mod wire;
 

@@ -2,13 +2,14 @@
 
 use farthing_protocol::rail::{Ask, Authorized, Flow, Offer, OfferError, Operation, Owner, PaymentFault};
 use farthing_protocol::rail::{Presented, UnknownOutcome};
+use farthing_protocol::siwx::SignInKind;
 use farthing_protocol::v2::{PaymentPayload, PaymentRequirements, SettlementResponse};
 use farthing_protocol::{Amount, Network, Price, v1};
 use serde_json::{Map, Value, json};
 
 use crate::wire::text::read_address;
 use crate::wire::{EXACT, Signed, TokenDomain, UPTO, agreement};
-use crate::{Asset, ConfigError, Transfer};
+use crate::{Asset, ConfigError, Transfer, sign_in};
 
 /// Offers of one scheme on one EVM chain, in one token, paid to one address.
 #[derive(Clone, Debug)]
@@ -107,6 +108,11 @@ impl Offer for EvmOffer {
         })
     }
 
+    fn shown(&self, asset: &str, amount: Amount) -> Option<(String, String)> {
+        let is_ours = asset.eq_ignore_ascii_case(&self.domain.token.to_checksum(None));
+        is_ours.then(|| (amount.decimal(self.asset.decimals), self.asset.currency.clone().into_owned()))
+    }
+
     fn dynamic_extra(&self) -> &[&str] {
         &[]
     }
@@ -131,6 +137,14 @@ impl Offer for EvmOffer {
         now: u64,
     ) -> Result<(), PaymentFault> {
         agreement::agrees(&Signed::of_payment(payment)?.authorization, offer, now)
+    }
+
+    fn sign_in(&self) -> Option<SignInKind> {
+        Some(SignInKind::Eip191)
+    }
+
+    fn signed_in(&self, address: &str, text: &str, signature: &str) -> Option<String> {
+        sign_in::signed(address, text, signature)
     }
 
     fn authorize(&self, payment: &PaymentPayload, _owner: &Owner) -> Result<PaymentPayload, PaymentFault> {

@@ -10,6 +10,7 @@ mod status;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::SolCall;
 use farthing_protocol::rail::{BoxFuture, Confirmation, NoBalance, OfferError, Pay, SignedPayment};
+use farthing_protocol::siwx::{Info, Proof};
 use farthing_protocol::v2::{Extensions, PaymentRequirements, SettlementResponse};
 use farthing_protocol::{Amount, Network, RequestDigest, v1};
 use serde_json::Value;
@@ -22,7 +23,7 @@ use crate::rpc::{Rpc, malformed};
 use crate::wire::payload::{Permitted, payment_id};
 use crate::wire::text::read_address;
 use crate::wire::{self, Authorization, EXACT, Permit, Signed, TokenDomain, UPTO, Witness};
-use crate::{Asset, ConfigError, EvmKey, Transfer};
+use crate::{Asset, ConfigError, EvmKey, Transfer, sign_in};
 
 /// Seconds that a signature is valid for at most, whatever the offer asks for.
 const LONGEST_WINDOW: u64 = 3600;
@@ -241,6 +242,10 @@ impl Pay for EvmPay {
 
     fn status<'a>(&'a self, payment: &'a SignedPayment) -> BoxFuture<'a, Confirmation> {
         Box::pin(async move { self.ask_chain(payment).await.unwrap_or(Confirmation::Unproven) })
+    }
+
+    fn sign_in(&self, info: &Info) -> Option<Proof> {
+        sign_in::prove(info, &self.network, &self.key)
     }
 
     fn balance<'a>(&'a self, asset: &'a str, _now: u64) -> BoxFuture<'a, Result<Amount, NoBalance>> {

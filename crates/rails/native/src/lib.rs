@@ -1,11 +1,12 @@
-//! The `farthing:*` networks: the schemes `auth-capture` and `exact` on a farthing ledger.
+//! The `farthing:*` networks: the schemes `auth-capture`, `exact` and `upto` on a farthing ledger.
 //!
 //! The five files are those of every rail: [`wire`] (what travels in `payload` and `extra`), [`offer`]
 //! (resource server), [`pay`] (client), `verify` and `settle` (facilitator, feature `settle`, with
 //! its `checks` of signatures).
 //!
-//! Both schemes are one machine: `authorize` holds the maximum before the handler runs, `capture` or
-//! `void` ends the hold after it. `exact` captures exactly the maximum and has no refunds.
+//! All schemes are one machine: `authorize` holds the maximum before the handler runs, `capture` or
+//! `void` ends the hold after it. `exact` captures exactly the maximum; `upto` captures what was used, in
+//! parts while it is used. Neither has refunds.
 
 pub mod balances;
 #[cfg(feature = "settle")]
@@ -14,6 +15,7 @@ pub mod offer;
 pub mod pay;
 #[cfg(feature = "settle")]
 pub mod settle;
+mod sign_in;
 #[cfg(feature = "settle")]
 mod verify;
 pub mod wire;

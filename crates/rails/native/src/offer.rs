@@ -7,10 +7,12 @@ use farthing_ledger::statement::{LedgerTerms, PaymentState, StatementError};
 use farthing_ledger::terms::{Scheme, TermsFlow};
 use farthing_protocol::rail::{Ask, Authorized, Capture, Flow, Hold, Offer, OfferError, Operation, Outcome};
 use farthing_protocol::rail::{Owner, PaymentFault, PaymentId, Presented, UnknownOutcome};
+use farthing_protocol::siwx::SignInKind;
 use farthing_protocol::v2::{PaymentPayload, PaymentRequirements, SettlementResponse};
 use farthing_protocol::{Amount, Network, Payload, Price, PublicKey, SecretKey, reason};
 use serde_json::{Map, Value, json};
 
+use crate::sign_in;
 use crate::wire::{self, Asked, Consent, malformed};
 
 /// Seconds from the offer to the capture deadline that is asked for.
@@ -69,7 +71,7 @@ impl NativeOffer {
         put("paymentFlow", json!("escrow"));
         put("receiverAuthorizer", json!(self.authorizer.public().to_string()));
         put("captureDeadline", json!(ask.now + CAPTURE_SECONDS));
-        if self.scheme == Scheme::AuthCapture {
+        if self.scheme.refunds() {
             put("refundDeadline", json!(ask.now + REFUND_SECONDS));
         }
         put("minFeeBps", json!(self.terms.fee_bps));
@@ -111,6 +113,10 @@ impl Offer for NativeOffer {
 
     fn differs_by_digest_alone(&self) -> bool {
         true
+    }
+
+    fn shown(&self, asset: &str, amount: Amount) -> Option<(String, String)> {
+        self.terms.scale(asset).map(|scale| (amount.decimal(scale), asset.to_owned()))
     }
 
     fn dynamic_extra(&self) -> &[&str] {
@@ -213,20 +219,30 @@ impl Offer for NativeOffer {
         epoch: u64,
         what: &Operation,
     ) -> Result<PaymentPayload, PaymentFault> {
-        let (action, cumulative, answer) = match what {
-            Operation::Capture { amount, answer } => (Action::Capture, *amount, answer.as_deref()),
-            Operation::Void => (Action::Void, Amount::ZERO, None),
-            Operation::Refund { amount } => (Action::Refund, *amount, None),
+        let (action, cumulative, last, answer) = match what {
+            Operation::Capture { amount, answer, last } => {
+                (Action::Capture, *amount, *last, answer.as_deref())
+            }
+            Operation::Void => (Action::Void, Amount::ZERO, false, None),
+            Operation::Refund { amount } => (Action::Refund, *amount, false, None),
         };
-        let operation = operation(presented, action, cumulative, epoch, answer)?;
+        let operation = operation(presented, (action, last), cumulative, epoch, answer)?;
         Ok(self.consent(payment, action, vec![operation]))
+    }
+
+    fn sign_in(&self) -> Option<SignInKind> {
+        Some(SignInKind::Ed25519)
+    }
+
+    fn signed_in(&self, address: &str, text: &str, signature: &str) -> Option<String> {
+        sign_in::signed(address, text, signature)
     }
 
     fn capture_together(&self, captures: &[Capture<'_>]) -> Option<Result<PaymentPayload, PaymentFault>> {
         let first = captures.first().filter(|_| captures.len() <= MAX_OPERATIONS)?;
         let read = |capture: &Capture<'_>| {
-            let Capture { presented, epoch, amount, answer, .. } = *capture;
-            operation(presented, Action::Capture, amount, epoch, answer)
+            let Capture { presented, epoch, amount, answer, last, .. } = *capture;
+            operation(presented, (Action::Capture, last), amount, epoch, answer)
         };
         let list: Result<Vec<_>, _> = captures.iter().map(read).collect();
         Some(list.map(|list| self.consent(first.payment, Action::Capture, list)))
@@ -263,7 +279,7 @@ impl NativeOffer {
 /// What the receiverAuthorizer consents to.
 fn operation(
     presented: &Presented,
-    action: Action,
+    (action, last): (Action, bool),
     cumulative: Amount,
     epoch: u64,
     answer: Option<&[u8]>,
@@ -271,7 +287,7 @@ fn operation(
     if cumulative > presented.max_amount {
         return Err(malformed("payload.operations", "takes more than the payment allows"));
     }
-    let (last, hash) = (action == Action::Capture, operation::answer_hash(answer));
+    let hash = operation::answer_hash(answer);
     let op = Op { payment: presented.id, action, cumulative, last, epoch, answer: hash };
     Ok((op, answer.map(<[u8]>::to_vec)))
 }

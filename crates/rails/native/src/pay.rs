@@ -8,11 +8,12 @@ use farthing_ledger::terms::{FeeTerms, Scheme, Terms, TermsFlow};
 use farthing_protocol::rail::{
     BoxFuture, Confirmation, Facilitator, NoBalance, OfferError, Pay, SignedPayment,
 };
+use farthing_protocol::siwx::{Info, Proof};
 use farthing_protocol::v2::{Extensions, PaymentRequirements, SettlementResponse};
 use farthing_protocol::{Amount, Binding, Network, PublicKey, RequestDigest, SecretKey};
 use serde_json::Value;
 
-use crate::{balances, wire};
+use crate::{balances, sign_in, wire};
 
 /// Seconds by which this side's clock may be ahead of the ledger's.
 const BACKDATE: u64 = 60;
@@ -153,7 +154,7 @@ impl NativePay {
         }
         let capture_deadline = capture.min(now.saturating_add(self.reach.capture));
         let refund_deadline = match (scheme, number(offer, "refundDeadline")?) {
-            (Scheme::Exact, _) | (_, None | Some(0)) => 0,
+            (Scheme::Exact | Scheme::Upto, _) | (_, None | Some(0)) => 0,
             (Scheme::AuthCapture, Some(at)) => {
                 at.min(now.saturating_add(self.reach.refund)).max(capture_deadline)
             }
@@ -276,6 +277,12 @@ impl Pay for NativePay {
                 Err(error) => Confirmation::Contradicted(format!("the statement cannot be read: {error}")),
             }
         })
+    }
+
+    fn sign_in(&self, info: &Info) -> Option<Proof> {
+        // Nobody but its own key speaks for an account; servers do not know who else may.
+        let own = self.account == self.key.public();
+        own.then(|| sign_in::prove(info, &self.network, &self.key)).flatten()
     }
 
     fn balance<'a>(&'a self, asset: &'a str, now: u64) -> BoxFuture<'a, Result<Amount, NoBalance>> {

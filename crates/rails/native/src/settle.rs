@@ -253,7 +253,7 @@ impl Settle for NativeSettle {
             network: self.ledger.network().to_string(),
             extra: extra.clone(),
         };
-        vec![kind(Scheme::AuthCapture), kind(Scheme::Exact)]
+        vec![kind(Scheme::AuthCapture), kind(Scheme::Exact), kind(Scheme::Upto)]
     }
 
     fn verify<'a>(

@@ -236,7 +236,7 @@ pub(crate) fn raw(payload: &impl Serialize) -> Result<Box<RawValue>, PaymentFaul
 
 /// The scheme of this name, if the rail has it.
 pub(crate) fn scheme(name: &str) -> Option<Scheme> {
-    [Scheme::Exact, Scheme::AuthCapture].into_iter().find(|s| s.name() == name)
+    Scheme::of_name(name)
 }
 
 #[cfg(feature = "settle")]

@@ -18,7 +18,7 @@ use world::{AUTHORIZER, FUNDS, OTHER_SELLER, PAYER, PRICE, SELLER, START, STRANG
 use world::{public, refused, secret, settled};
 
 fn capture(amount: u128) -> Operation {
-    Operation::Capture { amount: Amount(amount), answer: None }
+    Operation::Capture { amount: Amount(amount), answer: None, last: true }
 }
 
 fn refund(amount: u128) -> Operation {
@@ -37,7 +37,7 @@ fn terms(payment: &PaymentPayload) -> Terms {
 
 #[tokio::test]
 async fn a_payment_is_offered_signed_held_captured_and_confirmed() {
-    for scheme in [Scheme::AuthCapture, Scheme::Exact] {
+    for scheme in Scheme::ALL {
         let world = World::of(scheme).await;
         let offer = world.offer();
         assert_eq!(world.payer.judge(&offer, &world.digest(), world.now()), Ok(()));
@@ -57,7 +57,7 @@ async fn a_payment_is_offered_signed_held_captured_and_confirmed() {
         assert_eq!(world.payer.status(&signed).await, Confirmation::Open);
 
         let answer = Some(b"the page".to_vec());
-        let operation = Operation::Capture { amount: Amount(PRICE), answer };
+        let operation = Operation::Capture { amount: Amount(PRICE), answer, last: true };
         let settlement = settled(world.operate(&world.seller, &payment, hold.epoch, operation).await);
         assert_eq!(settlement.amount, Some(Amount(PRICE)));
         assert_eq!(settlement.transaction, signed.id.to_string());
@@ -93,6 +93,7 @@ async fn captures_of_several_payments_go_under_one_signature_and_each_has_its_ow
                 epoch: *epoch,
                 amount: Amount(PRICE),
                 answer: Some(b"the page"),
+                last: true,
             })
             .collect();
         let together = world.seller.capture_together(&captures).unwrap().unwrap();
@@ -227,7 +228,8 @@ async fn a_changed_offer_is_stopped_by_the_client_or_the_server() {
     let elsewhere = "farthing:00000000000000000000000000000000";
     let cases: Vec<(&str, Value, Stopped)> = vec![
         ("/scheme", json!("exact"), Server(reason::INVALID_SCHEME)),
-        ("/scheme", json!("upto"), Client("scheme")),
+        ("/scheme", json!("upto"), Server(reason::INVALID_SCHEME)),
+        ("/scheme", json!("batch-settlement"), Client("scheme")),
         ("/network", json!(elsewhere), Client("network")),
         ("/network", json!("eip155:8453"), Client("network")),
         ("/amount", json!("1001"), Server(reason::AMOUNT_MISMATCH)),
@@ -518,4 +520,50 @@ async fn t12_no_unsigned_field_changes_who_pays_how_much_to_whom_for_what() {
     }
     assert_eq!((world.balance(PAYER).await, world.balance(SELLER).await), (FUNDS - PRICE, PRICE));
     assert_eq!(world.history().await, [0, 1, 0, 0]);
+}
+
+#[tokio::test]
+async fn upto_is_taken_in_parts_and_what_was_taken_is_not_given_back() {
+    for ends_by in ["capture", "void", "time"] {
+        let world = World::of(Scheme::Upto).await;
+        let offer = world.offer();
+        assert!(offer.scheme == "upto" && !offer.extra.contains_key("refundDeadline"));
+        let (signed, payment) = world.pay(&offer);
+        let hold = world.hold(&payment, &offer, 1).await;
+        let part = |amount| Operation::Capture { amount: Amount(amount), answer: None, last: false };
+        for amount in [300, 300, 450] {
+            let said = settled(world.operate(&world.seller, &payment, hold.epoch, part(amount)).await);
+            assert_eq!((said.amount, &said.extra["state"]), (Some(Amount(amount)), &json!("held")));
+            assert_eq!((world.balance(PAYER).await, world.balance(SELLER).await), (FUNDS - PRICE, amount));
+            assert_eq!(world.payer.status(&signed).await, Confirmation::Open);
+        }
+        refused(world.operate(&world.seller, &payment, hold.epoch, part(449)).await);
+        let taken = match ends_by {
+            "capture" => 600,
+            _ => 450,
+        };
+        match ends_by {
+            "capture" => {
+                settled(world.operate(&world.seller, &payment, hold.epoch, capture(taken)).await);
+            }
+            "void" => {
+                let said = settled(world.operate(&world.seller, &payment, hold.epoch, Operation::Void).await);
+                assert_eq!(world.seller.authorized(&said), Ok(Authorized::Captured { answer: None }));
+            }
+            _ => world.pass(901),
+        }
+        assert_eq!(
+            (world.balance(PAYER).await, world.balance(SELLER).await),
+            (FUNDS - taken, taken),
+            "{ends_by}"
+        );
+        assert_eq!(world.payer.status(&signed).await, Confirmation::Taken(Amount(taken)));
+        let late = world.operate(&world.seller, &payment, hold.epoch, part(700)).await;
+        assert!(matches!(&*refused(late), reason::INVALID_TRANSACTION_STATE | reason::CAPTURE_EXPIRED));
+        assert_eq!(
+            refused(world.operate(&world.seller, &payment, 0, refund(1)).await),
+            reason::REFUND_EXPIRED
+        );
+        assert_eq!(world.history().await, [0, 1, 0, 0]);
+    }
 }

@@ -12,7 +12,7 @@ use world::{PAYER, PRICE, START, STRANGER, World};
 use world::{public, refused, secret, settled};
 
 fn capture(amount: u128) -> Operation {
-    Operation::Capture { amount: Amount(amount), answer: None }
+    Operation::Capture { amount: Amount(amount), answer: None, last: true }
 }
 
 #[tokio::test]

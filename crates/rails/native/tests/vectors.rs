@@ -233,9 +233,9 @@ async fn a_server_writes_the_golden_lifecycle() {
         (
             "capture with an answer",
             1,
-            Operation::Capture { amount: whole, answer: Some(bench.answer.clone()) },
+            Operation::Capture { amount: whole, answer: Some(bench.answer.clone()), last: true },
         ),
-        ("capture without an answer", 1, Operation::Capture { amount: whole, answer: None }),
+        ("capture without an answer", 1, Operation::Capture { amount: whole, answer: None, last: true }),
         ("void", 1, Operation::Void),
         ("refund", 0, Operation::Refund { amount: Amount(250) }),
     ] {

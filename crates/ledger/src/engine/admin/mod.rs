@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::Operate;
 use crate::operation::Action;
 use crate::recovery::Recovered;
+use crate::sales::Refund;
 
 pub use self::ask::{AskError, ask, ask_for, recover};
 pub(super) use self::serve::AdminSocket;
@@ -53,6 +54,12 @@ pub enum Request {
     Recover,
     /// Give holds back whose servers are silent; answered with a list of whether each was.
     Void(Voids),
+    /// Every payment as its seller sees it; see [`sales`](crate::sales::write).
+    Sales,
+    /// One of them; answered with what was [found](crate::sales::Found).
+    Sale(PaymentId),
+    /// Give back what was taken; answered with what was [refunded](crate::sales::Refunded).
+    Refund(Refund),
 }
 
 /// Voids as they were signed by a receiverAuthorizer, whose key stays where it is.
@@ -101,6 +108,9 @@ impl Request {
             Self::Doubts => "doubts".into(),
             Self::Recover => "recover".into(),
             Self::Void(voids) => format!("void {}", serde_json::to_string(voids).unwrap_or_default()),
+            Self::Sales => "sales".into(),
+            Self::Sale(payment) => format!("sale {payment}"),
+            Self::Refund(refund) => format!("refund {}", serde_json::to_string(refund).unwrap_or_default()),
         }
     }
 
@@ -113,9 +123,12 @@ impl Request {
                 "backup" => Self::Backup { with_key: false },
                 "doubts" => Self::Doubts,
                 "recover" => Self::Recover,
+                "sales" => Self::Sales,
                 _ => return None,
             },
             Some(("void", voids)) => Self::Void(serde_json::from_str(voids).ok()?),
+            Some(("sale", payment)) => Self::Sale(payment.parse().ok()?),
+            Some(("refund", refund)) => Self::Refund(serde_json::from_str(refund).ok()?),
             Some(_) => return None,
         })
     }

@@ -21,7 +21,7 @@ use crate::engine::committer::{Job, Moment};
 use crate::engine::storage::{Row, Snapshot, StorageError};
 use crate::engine::{KEY, Ledger};
 use crate::rows::{Genesis, Table};
-use crate::{backup, check, export, keyfile};
+use crate::{backup, check, export, keyfile, sales};
 
 /// Time that a caller has for its request.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -173,6 +173,13 @@ impl Desk {
                 let results = wait(self.ledger()?.operate(voids)).map_err(words)?;
                 json(out, &results.iter().map(Result::is_ok).collect::<Vec<_>>())
             }
+            Request::Sales => {
+                let Moment { rows, now, .. } = wait(self.ledger()?.moment()).map_err(words)?;
+                let mut rows = UntilStopped { rows, stop: self.stop.clone() };
+                sales::write(&mut rows, now, out).map(drop).map_err(words)
+            }
+            Request::Sale(payment) => json(out, &wait(self.ledger()?.sale(*payment)).map_err(words)?),
+            Request::Refund(refund) => json(out, &wait(self.ledger()?.refund(refund)).map_err(words)?),
         }
     }
 

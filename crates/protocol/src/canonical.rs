@@ -1,9 +1,10 @@
-//! JSON in one form only (RFC 8785), so that the same arguments give the same bytes on both sides.
+//! JSON in one form only (RFC 8785, JCS), so that the same value gives the same bytes on both sides.
 
 use serde_json::{Number, Value};
 
 /// `value` in its one form. Integers beyond 2^53, which RFC 8785 does not cover, are written exactly.
-pub(super) fn canonical(value: &Value) -> String {
+#[must_use]
+pub fn canonical(value: &Value) -> String {
     let mut out = String::new();
     write(value, &mut out);
     out
