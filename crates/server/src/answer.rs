@@ -13,7 +13,7 @@ use farthing_protocol::{Retry, header, problem, reason};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::flow::{Permit, Terms};
-use crate::headers;
+use crate::{Sold, headers, page};
 
 /// What became of one request on a priced route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,6 +78,30 @@ pub enum Situation {
     Internal,
     /// Paid.
     Paid,
+    /// The method or the path is free, or it is `OPTIONS`.
+    Free,
+    /// Free for this caller, who has requests left.
+    WithinQuota,
+    /// Free for this caller, who bought a period before.
+    Admitted,
+    /// The seller's own check answered before money was asked for: nothing like this is here to be sold.
+    TurnedAway,
+    /// The requests that are free for this caller are used up.
+    QuotaExceeded,
+    /// What this caller bought for a period is over.
+    SubscriptionExpired,
+    /// Sold only to callers with a plan.
+    PlanRequired,
+    /// The method has no price here, and is not free.
+    MethodNotSold,
+    /// What should prove a key cannot be read, or came more than once.
+    MalformedSignIn,
+    /// What should prove a key is longer than this server reads.
+    SignInTooLarge,
+    /// The proof of a key does not hold.
+    SignInRefused,
+    /// Nobody can tell at the moment who has bought a period.
+    PassesUnavailable,
 }
 
 /// One row of the table.
@@ -124,6 +148,19 @@ impl Row {
 }
 
 impl Situation {
+    /// Whether the money has moved, whatever came of the request.
+    pub(crate) const fn is_paid(self) -> bool {
+        matches!(
+            self,
+            Self::Paid
+                | Self::PaidFailed
+                | Self::PaidBroke
+                | Self::PaidTimeout
+                | Self::PaidDisconnected
+                | Self::PaidPolicy
+        )
+    }
+
     /// The table.
     #[must_use]
     pub const fn row(self) -> Row {
@@ -202,6 +239,38 @@ impl Situation {
             Self::Busy => Row::new(503, "busy", "Too many payments in flight", Same).after(1),
             Self::Internal => Row::new(500, "internal", "Server error", New),
             Self::Paid => Row { retry: None, ..Row::new(200, "paid", "Paid", New).of_handler() },
+            Self::Free => Row { retry: None, ..Row::new(200, "free", "Free", New).of_handler() },
+            Self::WithinQuota => {
+                Row { retry: None, ..Row::new(200, "within-quota", "Free for now", New).of_handler() }
+            }
+            Self::Admitted => {
+                Row { retry: None, ..Row::new(200, "admitted", "Paid for before", New).of_handler() }
+            }
+            Self::TurnedAway => {
+                let row = Row::new(404, "turned-away", "Not to be had, nothing charged", Never);
+                row.of_handler()
+            }
+            Self::QuotaExceeded => {
+                let row = Row::new(402, "quota-exceeded", "Free requests used up", New);
+                row.reason(r::QUOTA_EXCEEDED).terms()
+            }
+            Self::SubscriptionExpired => {
+                let row = Row::new(402, "subscription-expired", "What was bought is over", New);
+                row.reason(r::SUBSCRIPTION_EXPIRED).terms()
+            }
+            Self::PlanRequired => {
+                Row::new(402, "plan-required", "Plan required", New).reason(r::PLAN_REQUIRED).terms()
+            }
+            Self::MethodNotSold => Row::new(405, "method-not-sold", "Method not sold here", Never),
+            Self::MalformedSignIn => Row::new(400, "malformed-sign-in", "Malformed sign-in", New),
+            Self::SignInTooLarge => Row::new(431, "sign-in-too-large", "Sign-in header too large", New),
+            Self::SignInRefused => {
+                let row = Row::new(402, "sign-in-refused", "Sign-in refused", New);
+                row.reason(r::PAYMENT_REQUIRED).terms()
+            }
+            Self::PassesUnavailable => {
+                Row::new(503, "passes-unavailable", "Passes cannot be looked up", Same).after(2)
+            }
         }
     }
 }
@@ -216,11 +285,13 @@ pub struct Refusal {
     pub(crate) reason: Option<String>,
     /// Instead of the row's.
     pub(crate) retry: Option<Retry>,
+    /// Seconds, instead of the row's.
+    pub(crate) retry_after: Option<u32>,
 }
 
 impl Refusal {
     pub(crate) fn new(situation: Situation, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { situation, detail: detail.into(), field: None, reason: None, retry: None }
+        Self { situation, detail: detail.into(), field: None, reason: None, retry: None, retry_after: None }
     }
 
     pub(crate) fn field(self, field: impl Into<String>) -> Self {
@@ -229,6 +300,20 @@ impl Refusal {
 
     pub(crate) fn because(self, reason: impl Into<String>) -> Self {
         Self { reason: Some(reason.into()), ..self }
+    }
+
+    pub(crate) fn after(self, seconds: u32) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// Why, for programs: the x402 reason, or what every 402 has.
+    fn told_reason(&self) -> Option<&str> {
+        let of_402 = match self.situation {
+            Situation::Unpaid => Some(reason::PAYMENT_REQUIRED),
+            situation if situation.row().status == Some(402) => Some(reason::PAYMENT_FAILED),
+            _ => None,
+        };
+        self.x402_reason().or(of_402)
     }
 
     /// The x402 reason of this occurrence.
@@ -277,6 +362,10 @@ pub struct Answer<B> {
     pub content: Content<B>,
     /// Nobody else has this paid answer: it was too long to be stored with its capture.
     pub(crate) only_copy: bool,
+    /// A problem in JSON, to be [written](crate::page) as its reader likes it.
+    pub(crate) is_problem: bool,
+    /// What was sold, to whom and for how much.
+    pub sold: Box<Sold>,
 }
 
 impl<B> Answer<B> {
@@ -286,7 +375,9 @@ impl<B> Answer<B> {
         let status = StatusCode::from_u16(row.status.unwrap_or(500)).unwrap_or_default();
         let retry = refusal.retry.or(row.retry).unwrap_or(Retry::None);
         let problem = problem::Problem::new(status.as_u16(), row.code, row.title, &*refusal.detail, retry);
-        let problem = problem.with_field(refusal.field.as_deref());
+        let (doc_url, message) = page::explained(refusal.situation);
+        let problem = problem.with_field(refusal.field.as_deref()).with_reason(refusal.told_reason());
+        let problem = problem.explained(doc_url, message);
 
         let mut headers = HeaderMap::new();
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
@@ -297,10 +388,10 @@ impl<B> Answer<B> {
         if let Some(settlement) = settlement {
             settlement.put(&mut headers);
         }
-        if let Some(seconds) = row.retry_after {
+        if let Some(seconds) = refusal.retry_after.or(row.retry_after) {
             headers.insert(http::header::RETRY_AFTER, seconds.into());
         }
-        headers::vary(&mut headers);
+        headers::vary_of_problem(&mut headers);
         headers::cross_origin(&mut headers);
         let mut body = problem.to_json_with(terms.map(|terms| terms.v2.as_str()));
         if let (Some(old), true) = (terms.and_then(|terms| terms.v1.as_deref()), body.ends_with('}')) {
@@ -308,7 +399,9 @@ impl<B> Answer<B> {
             [",", old, "}"].into_iter().for_each(|part| body.push_str(part));
         }
         let content = Content::Whole(body.into());
-        Self { situation: refusal.situation, status, headers, content, only_copy: false }
+        let sold = Box::new(Sold::nothing(refusal.situation));
+        let situation = refusal.situation;
+        Self { situation, status, headers, content, only_copy: false, is_problem: true, sold }
     }
 
     /// The answer when the task that served a payment is gone and nobody knows how far it came.
@@ -333,7 +426,8 @@ impl<B> Answer<B> {
     ) -> Self {
         headers::of_handler(&mut headers, situation == Situation::Paid);
         settlement.put(&mut headers);
-        Self { situation, status, headers, content, only_copy: false }
+        let sold = Box::new(Sold::nothing(situation));
+        Self { situation, status, headers, content, only_copy: false, is_problem: false, sold }
     }
 }
 
@@ -355,89 +449,4 @@ fn put(headers: &mut HeaderMap, name: &'static str, value: String) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Status, reason, code and retry advice of every situation, as the specification's table has them.
-    #[test]
-    fn each_situation_has_its_row() {
-        use Situation as S;
-        let table = [
-            (S::Unpaid, Some(402), None, "payment-required", Some(Retry::New)),
-            (S::Malformed, Some(400), None, "malformed-payment", Some(Retry::New)),
-            (S::SeveralPayments, Some(400), None, "several-payments", Some(Retry::New)),
-            (S::UnsupportedVersion, Some(400), None, "unsupported-version", Some(Retry::New)),
-            (S::PaymentTooLarge, Some(431), None, "payment-too-large", Some(Retry::New)),
-            (S::BodyTooLarge, Some(413), None, "body-too-large", Some(Retry::New)),
-            (S::BodyTimeout, Some(408), None, "body-timeout", Some(Retry::New)),
-            (S::BodyUnreadable, Some(400), None, "malformed-body", Some(Retry::New)),
-            (
-                S::OtherRequest,
-                Some(409),
-                Some("bound_to_other_request"),
-                "bound-to-other-request",
-                Some(Retry::New),
-            ),
-            (
-                S::NoMatch,
-                Some(402),
-                Some("no_matching_payment_requirements"),
-                "payment-refused",
-                Some(Retry::New),
-            ),
-            (S::Refused, Some(402), None, "payment-refused", Some(Retry::New)),
-            (S::InProgress, Some(409), Some("payment_in_progress"), "payment-in-progress", Some(Retry::Same)),
-            (S::Conflict, Some(409), Some("payment_conflict"), "payment-conflict", Some(Retry::None)),
-            (S::Pending, Some(503), Some("settlement_pending"), "settlement-pending", Some(Retry::Same)),
-            (S::TakenOver, Some(409), Some("payment_voided"), "payment-voided", Some(Retry::New)),
-            (S::Ended, Some(402), Some("payment_voided"), "payment-voided", Some(Retry::New)),
-            (S::AnswerNotKept, Some(409), None, "answer-not-kept", Some(Retry::None)),
-            (S::HandlerFailed, None, Some("payment_voided"), "handler-failed", Some(Retry::New)),
-            (S::HandlerBroke, Some(500), Some("payment_voided"), "handler-failed", Some(Retry::New)),
-            (S::HandlerTimeout, Some(504), Some("payment_voided"), "handler-timeout", Some(Retry::New)),
-            (S::Disconnected, Some(499), Some("payment_voided"), "client-gone", Some(Retry::New)),
-            (S::Policy, Some(403), Some("payment_voided"), "refused-by-policy", Some(Retry::None)),
-            (S::PaidFailed, None, None, "handler-failed", Some(Retry::Same)),
-            (S::PaidBroke, Some(500), None, "handler-failed", Some(Retry::Same)),
-            (S::PaidTimeout, Some(504), None, "handler-timeout", Some(Retry::Same)),
-            (S::PaidDisconnected, Some(499), None, "client-gone", Some(Retry::Same)),
-            (S::PaidPolicy, Some(403), None, "refused-by-policy", Some(Retry::None)),
-            (S::Busy, Some(503), None, "busy", Some(Retry::Same)),
-            (S::Internal, Some(500), None, "internal", Some(Retry::New)),
-            (S::Paid, None, None, "paid", None),
-        ];
-        for (situation, status, reason, code, retry) in table {
-            let row = situation.row();
-            assert_eq!(
-                (row.status, row.reason, row.code, row.retry),
-                (status, reason, code, retry),
-                "{situation:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn only_402_has_terms_and_every_402_has_them() {
-        use Situation as S;
-        for situation in [S::Unpaid, S::NoMatch, S::Refused, S::Ended, S::Pending, S::InProgress, S::Internal]
-        {
-            let row = situation.row();
-            assert_eq!(row.terms, row.status == Some(402), "{situation:?}");
-        }
-    }
-
-    #[test]
-    fn a_problem_is_never_stored_by_a_cache_and_names_its_field() {
-        let refusal = Refusal::new(Situation::Malformed, "is not base64").field("payment-signature");
-        let answer = Answer::<()>::problem(&refusal, None, None);
-        assert_eq!(answer.status, 400);
-        assert_eq!(answer.headers["cache-control"], "no-store");
-        assert_eq!(answer.headers["content-type"], "application/problem+json");
-        let Content::Whole(body) = answer.content else { panic!("a problem is whole") };
-        let problem: problem::Problem = serde_json::from_slice(&body).unwrap();
-        assert_eq!(
-            (problem.code.as_str(), problem.field.as_deref()),
-            ("malformed-payment", Some("payment-signature"))
-        );
-    }
-}
+mod tests;

@@ -81,6 +81,11 @@ impl Claims {
         reply.unwrap_or_else(|unknown| Reply::Outcome(Outcome::Unknown(unknown)))
     }
 
+    /// Whether anything is written down about a payment, or nobody can say.
+    pub(crate) async fn may_know(&self, payment: &PaymentId) -> bool {
+        self.records.get(&key(payment)).await.map_or(true, |found| found.is_some())
+    }
+
     async fn claim(&self, claiming: &Claiming) -> Result<Reply, UnknownOutcome> {
         self.purge().await;
         let bearer = claiming.bearer();

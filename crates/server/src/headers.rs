@@ -4,8 +4,8 @@ use farthing_protocol::header::{PAYMENT_REQUIRED, PAYMENT_RESPONSE, X_PAYMENT_RE
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, CONNECTION, CONTENT_TYPE,
-    DATE, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, CONNECTION,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, ORIGIN, TRAILER, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -13,11 +13,15 @@ const EXPOSED: [&str; 4] = ["PAYMENT-REQUIRED", "PAYMENT-RESPONSE", "X-PAYMENT-R
 const VARIES: [&str; 2] = ["PAYMENT-SIGNATURE", "X-PAYMENT"];
 
 /// Headers that a handler may set and that must not leave the server as they are.
-const INTERNAL: [&str; 5] = [
+const INTERNAL: [&str; 9] = [
     "settlement-overrides",
-    // Instructions to shared caches that outrank `Cache-Control`.
+    // Instructions to shared caches that outrank `Cache-Control`, or that those follow that do not know it.
     "cdn-cache-control",
+    "cloudflare-cdn-cache-control",
+    "edge-control",
+    "expires",
     "surrogate-control",
+    "x-accel-expires",
     PAYMENT_RESPONSE,
     X_PAYMENT_RESPONSE,
 ];
@@ -47,6 +51,17 @@ pub(crate) fn of_handler(headers: &mut HeaderMap, paid: bool) {
     }
     vary(headers);
     cross_origin(headers);
+}
+
+/// Whether an answer's body is compressed: what is in it cannot be told from its bytes.
+pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
+    list(headers, &CONTENT_ENCODING).iter().any(|coding| !coding.eq_ignore_ascii_case("identity"))
+}
+
+/// Says that the settlement comes behind the body, of which nobody knows how long it will be.
+pub(crate) fn announce_settlement(headers: &mut HeaderMap) {
+    headers.remove(CONTENT_LENGTH);
+    merge(headers, &TRAILER, &["PAYMENT-RESPONSE"]);
 }
 
 /// Whether an answer is a stream of server-sent events.
@@ -89,9 +104,15 @@ fn private(headers: &mut HeaderMap) {
 pub(crate) fn vary(headers: &mut HeaderMap) {
     if !headers.contains_key(VARY) {
         headers.insert(VARY, HeaderValue::from_static("PAYMENT-SIGNATURE, X-PAYMENT"));
-    } else if !list(headers, &VARY).iter().any(|name| name == "*") {
-        merge(headers, &VARY, &VARIES);
+    } else {
+        add(headers, &VARY, &VARIES);
     }
+}
+
+/// `Vary` of a problem, which is written as its reader likes it.
+pub(crate) fn vary_of_problem(headers: &mut HeaderMap) {
+    let value = "PAYMENT-SIGNATURE, X-PAYMENT, Accept, Accept-Language";
+    headers.insert(VARY, HeaderValue::from_static(value));
 }
 
 /// Lets a page of any origin read the payment headers. Leaves origin and credentials to a handler that
@@ -137,10 +158,17 @@ pub(crate) fn preflight(request: &HeaderMap) -> HeaderMap {
 }
 
 /// The members of a comma-separated header, over all its lines.
-fn list(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
+pub(crate) fn list(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
     let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let members = lines.flat_map(|line| line.split(',')).map(str::trim);
     members.filter(|member| !member.is_empty()).map(str::to_owned).collect()
+}
+
+/// As [`merge`], unless the header says `*`, which says everything.
+pub(crate) fn add(headers: &mut HeaderMap, name: &HeaderName, names: &[&str]) {
+    if !list(headers, name).iter().any(|member| member == "*") {
+        merge(headers, name, names);
+    }
 }
 
 /// Adds `names` to a comma-separated header, each once, in one line.
@@ -157,10 +185,10 @@ fn merge(headers: &mut HeaderMap, name: &HeaderName, names: &[&str]) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+    pub(crate) fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_static(value));

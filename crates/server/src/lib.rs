@@ -41,34 +41,66 @@
 //! # }
 //! ```
 //!
+//! A price may be one of several, differ by method, or be said for each request ([`Paywall::dynamic`]); what
+//! is free, and what is answered before money is asked for, are the layer's rules ([`pricing`]). Every
+//! response tells what was [`Sold`].
+//!
 //! Where a rail cannot hold money, the payment is [claimed](claims) instead: in a store that all processes
 //! share ([`PaywallBuilder::records`]), before the handler runs; the answer leaves when the money has moved.
+//!
+//! What is paid for once may be open to its payer for a period, and its key is proven instead of paying again:
+//! see [`passes`].
+//!
+//! Payers may [name](PriceLayer::payment_identifier) what they pay for, so that one name never pays for two
+//! things. What was [offered](PaywallBuilder::signed_offers) and what was
+//! [paid for](PriceLayer::signed_receipts) can be signed so that others can check it later.
 //!
 //! Inside, [`flow`] is the state machine of one request, without I/O; [`desk`] knows the payments in flight
 //! in this process; [`serving`] takes a paid request from its place there to its end; [`answer`] is the one
 //! table from a situation to status, reason, problem and retry advice. The tower service around them only
-//! carries bytes.
+//! carries bytes, in the order of its steps.
 //!
 //! A handler speaks to the paywall by extensions: it finds [`PaidBy`] in the request, and may put
-//! [`Captured`] or [`RefusePaid`] into its response.
+//! [`Captured`] or [`RefusePaid`] into its response. Where the price is a maximum ([`Paywall::up_to`]) it also
+//! finds a [`Meter`], and a long answer is paid for while it flows: see [`metering`].
 
 pub mod answer;
+mod attested;
 mod body;
 pub mod claims;
 pub mod desk;
 pub mod flow;
+#[cfg(feature = "gateway")]
+pub mod gateway;
 mod headers;
+mod identifiers;
 mod layer;
+pub mod metering;
+pub mod observe;
+mod page;
+pub mod passes;
 mod paywall;
+pub mod pricing;
+pub mod sales;
 mod service;
 pub mod serving;
+mod shell;
+mod sold;
 mod stored;
 pub mod till;
+mod visiting;
 
+pub use attested::Attests;
 pub use flow::{Durability, OnDisconnect, PaidBy};
+pub use identifiers::PaymentIdentifier;
 pub use layer::PriceLayer;
+pub use metering::Meter;
+pub use page::PageOptions;
+pub use passes::PassHolder;
 pub use paywall::{ConfigError, Paywall, PaywallBuilder};
+pub use pricing::{Quota, Wanted};
 pub use service::Priced;
+pub use sold::Sold;
 
 use farthing_protocol::Amount;
 

@@ -12,14 +12,18 @@ use std::time::Duration;
 
 use axum::BoxError;
 use farthing_protocol::rail::{BoxFuture, Outcome, PaymentId};
-use farthing_protocol::reason;
 use farthing_protocol::v2::{FacilitatorRequest, SettlementResponse};
+use farthing_protocol::{Amount, reason};
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
+use tracing::Instrument as _;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Content};
 use crate::desk::{Desk, Entry, Gone};
+use crate::flow::Streaming;
 use crate::flow::{Action, Claiming, HandlerAnswer, HandlerEnd, Held, Kept, Later, PaidBy, Question, Reply};
+use crate::metering::{Closer, Meter, Next, Tap};
+use crate::observe;
 
 /// Pauses between two attempts at a settlement whose outcome is unknown.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -56,8 +60,18 @@ pub trait Process: Send + Sync + 'static {
 
 /// One request, and whoever waits for its answer.
 pub trait Visit<B>: Send {
-    /// Starts the handler, once. An error is a body that broke off; a panic is caught.
-    fn handle(&mut self, paid_by: PaidBy) -> BoxFuture<'static, Result<HandlerAnswer<B>, BoxError>>;
+    /// Starts the handler, once. An error is a body that broke off; a panic is caught. On a route that is
+    /// metered the handler may count with `meter`.
+    fn handle(
+        &mut self,
+        paid_by: PaidBy,
+        meter: Option<Meter>,
+    ) -> BoxFuture<'static, Result<HandlerAnswer<B>, BoxError>>;
+
+    /// The same body, through a tap; where there is none, a metered answer ends before it begins.
+    fn meter(&mut self, body: B, _tap: Tap) -> B {
+        body
+    }
 
     /// Whether nobody waits for the answer any more.
     fn is_gone(&self) -> bool;
@@ -67,6 +81,9 @@ pub trait Visit<B>: Send {
 
     /// Sends the answer; only the first one counts.
     fn answer(&mut self, answer: Answer<B>);
+
+    /// Told how an answer ended that was paid for while it flowed: what its payment says from now on.
+    fn closed(&mut self, _answer: &Answer<B>) {}
 }
 
 /// A payment that has a place at the desk, and what is to be done for it.
@@ -116,10 +133,12 @@ impl<P: Process> Serving<P> {
         let Self { seat, mut action } = self;
         let process = seat.process.clone();
         let mut started = false;
+        let mut stream: Option<Closer> = None;
         loop {
             action = match action {
                 Action::Settle(settling) => {
-                    let reply = ask(process.as_ref(), settling.question()).await;
+                    let step = ask(process.as_ref(), settling.question());
+                    let reply = step.instrument(settling.span()).await;
                     tracing::debug!(?settling, outcome = name(&reply), "settlement");
                     settling.outcome(reply, process.now())
                 }
@@ -127,10 +146,22 @@ impl<P: Process> Serving<P> {
                     tracing::debug!("held");
                     let end = match started {
                         true => HandlerEnd::Broke("the handler was run before".into()),
-                        false => run(process.as_ref(), &held, &mut visit).await,
+                        false => {
+                            let handler = run(process.as_ref(), &held, &mut visit);
+                            handler.instrument(tracing::debug_span!("handle")).await
+                        }
                     };
                     started = true;
                     held.ended(end, process.now())
+                }
+                Action::Stream { mut answer, tap, streaming } => {
+                    stream = Some(Closer::of(&streaming));
+                    answer.content = match answer.content {
+                        Content::Long(body) => Content::Long(visit.meter(body, tap)),
+                        whole @ Content::Whole(_) => whole,
+                    };
+                    visit.answer(answer);
+                    flow(process.as_ref(), streaming).await
                 }
                 Action::AnswerAndSettle { answer, settling, at_once: true } => {
                     visit.answer(answer);
@@ -139,7 +170,7 @@ impl<P: Process> Serving<P> {
                 Action::AnswerAndSettle { answer, settling, at_once: false } => {
                     let (id, attended) = (seat.id, seat.attended);
                     seat.keep(Kept::Settling(settling));
-                    visit.answer(answer);
+                    say(&mut visit, stream.take(), answer);
                     drop(visit);
                     if !attended {
                         repeat(&process, id).await;
@@ -149,10 +180,42 @@ impl<P: Process> Serving<P> {
                 Action::Answer(answer) => {
                     // First, so that a client that is quick to present it again finds nobody in its place.
                     drop(seat);
-                    return visit.answer(answer);
+                    return say(&mut visit, stream.take(), answer);
                 }
                 Action::Enter(entering) => entering.entered(Entry::Running, process.now()),
             }
+        }
+    }
+}
+
+/// The answer; at the end of a stream, the last word to whoever reads it.
+fn say<B>(visit: &mut impl Visit<B>, stream: Option<Closer>, answer: Answer<B>) {
+    match stream {
+        None => visit.answer(answer),
+        Some(stream) => {
+            visit.closed(&answer);
+            stream.close(&answer.headers);
+        }
+    }
+}
+
+/// Captures for an answer while it flows, up to the moment from which nothing more of it is delivered.
+async fn flow<P: Process>(process: &P, streaming: Box<Streaming>) -> Action<P::Body> {
+    loop {
+        match streaming.next(process.now()) {
+            Next::Capture(amount) => {
+                let part = streaming.part(amount);
+                let reply = ask(process, &part).instrument(tracing::debug_span!("capture")).await;
+                streaming.parted(amount, reply, process.now());
+            }
+            Next::Wait(seconds) => {
+                let pause = process.pause(Duration::from_secs(seconds));
+                select(pin!(streaming.gauge().news()), pin!(pause)).await;
+            }
+            Next::Busy => {
+                streaming.parted(Amount::ZERO, Reply::unknown("nobody waits for it"), process.now())
+            }
+            Next::Close(figures) => return streaming.close(figures),
         }
     }
 }
@@ -185,7 +248,7 @@ async fn run<P: Process>(process: &P, held: &Held, visit: &mut impl Visit<P::Bod
     if visit.is_gone() && !held.is_paid() {
         return HandlerEnd::Disconnected;
     }
-    let handled = AssertUnwindSafe(visit.handle(held.paid_by())).catch_unwind();
+    let handled = AssertUnwindSafe(visit.handle(held.paid_by(), held.meter())).catch_unwind();
     let limit = process.pause(held.handler_deadline(process.now()));
     let ended = async {
         match select(pin!(handled), pin!(limit)).await {
@@ -214,7 +277,7 @@ async fn repeat<P: Process>(process: &Arc<P>, id: PaymentId) {
         let kept = match taken {
             Ok(kept) => kept,
             Err(Gone::ForNow) => continue,
-            Err(Gone::ForGood) => return,
+            Err(Gone::ForGood) => return observe::known(id),
         };
         let seat = Seat { process: process.clone(), id, attended: true, taken: true };
         let settling = match kept {
@@ -226,7 +289,8 @@ async fn repeat<P: Process>(process: &Arc<P>, id: PaymentId) {
         };
         let mut action = Action::Settle(settling);
         while let Action::Settle(settling) = action {
-            let reply = ask(process.as_ref(), settling.question()).await;
+            let step = ask(process.as_ref(), settling.question());
+            let reply = step.instrument(settling.span()).await;
             action = settling.outcome(reply, process.now());
         }
         match action {
@@ -250,6 +314,10 @@ impl<P: Process> Seat<P> {
     /// Leaves something behind for whoever comes next.
     fn keep(mut self, kept: Kept<P::Body>) {
         self.taken = false;
+        match &kept {
+            Kept::Settling(_) => observe::pends(self.id),
+            Kept::Answer(_) => observe::known(self.id),
+        }
         lock(self.process.desk()).keep(self.id, kept);
     }
 }
@@ -258,6 +326,7 @@ impl<P: Process> Drop for Seat<P> {
     fn drop(&mut self) {
         if self.taken {
             lock(self.process.desk()).leave(&self.id);
+            observe::known(self.id);
         }
     }
 }

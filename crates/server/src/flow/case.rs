@@ -7,11 +7,14 @@ use farthing_protocol::v1::SettlementResponseV1;
 use farthing_protocol::v2::{
     self, FacilitatorRequest, PaymentPayload, PaymentRequirements, SettlementResponse,
 };
-use farthing_protocol::{Amount, Network, reason, receipt};
+use farthing_protocol::{Amount, Network, offer_receipt, reason, receipt};
 use serde_json::json;
 
+use super::observed::Counted;
 use super::{Asked, Route};
 use crate::answer::{Answer, Refusal, Situation, Told};
+use crate::observe;
+use crate::{Sold, attested};
 
 /// Who pays for a request. A handler finds it in the request's extensions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +56,7 @@ pub(super) struct Case {
     pub(super) offer: Arc<PaymentRequirements>,
     /// Why the payment would not be taken now. Where nobody holds money it may have been, earlier.
     pub(super) objection: Option<Objection>,
+    pub(super) counted: Counted,
 }
 
 /// An x402 reason, and the same for people.
@@ -88,8 +92,36 @@ impl Tender {
         let settlement = refusal.x402_reason().map(|reason| self.not_settled(reason, &refusal.detail));
         tracing::debug!(payment = %self.presented.id, situation = ?refusal.situation, detail = %refusal.detail,
             "payment not accepted");
+        if let (Situation::Refused | Situation::NoMatch, Some(reason)) =
+            (refusal.situation, refusal.x402_reason())
+        {
+            observe::refused(self.asked.label.as_ref(), reason);
+        }
         let told = settlement.map(|settlement| self.told(settlement));
-        refuse(&self.route, &self.asked, refusal, told.as_ref(), now)
+        let mut answer = refuse(&self.route, &self.asked, refusal, told.as_ref(), now);
+        *answer.sold = Sold { asset: None, held: None, ..self.sold(answer.situation, None) };
+        answer
+    }
+
+    /// The answer while nobody knows what became of the money.
+    pub(super) fn unsure<B>(&self, now: u64) -> Answer<B> {
+        let detail = "nobody knows yet whether the payment settled: present the same one again";
+        let mut answer = self.refuse(&Refusal::new(Situation::Pending, detail), now);
+        *answer.sold = self.sold(answer.situation, None);
+        answer
+    }
+
+    /// What is told of an answer to a payment that fits; `amount` was taken for it.
+    pub(super) fn sold(&self, situation: Situation, amount: Option<Amount>) -> Sold {
+        Sold {
+            payment: Some(self.presented.id),
+            payer: Some(self.presented.payer.clone()),
+            network: Some(self.rail.network().clone()),
+            asset: Some(self.payment.accepted.asset.clone()),
+            held: Some(self.presented.max_amount.min(self.payment.accepted.amount)),
+            amount,
+            ..Sold::nothing(situation)
+        }
     }
 
     /// A settlement, in the version that its payer speaks.
@@ -149,6 +181,27 @@ impl Tender {
         self.payment.extensions.contains_key(receipt::EXTENSION)
     }
 
+    /// Adds a signed receipt of x402's `offer-receipt` to a settlement, when its payer asks for one or the route
+    /// gives one with every paid answer. `issued_at` is in Unix seconds.
+    pub(super) fn attest(&self, settlement: &mut SettlementResponse, issued_at: u64) {
+        let attests = self.route.attests;
+        let asks = self.payment.extensions.contains_key(offer_receipt::EXTENSION);
+        if self.version == Version::V1 || !(attests.receipts || asks) {
+            return;
+        }
+        let transaction =
+            Some(settlement.transaction.clone()).filter(|name| attests.transactions && !name.is_empty());
+        let receipt = offer_receipt::SignedReceipt {
+            version: offer_receipt::VERSION,
+            network: self.rail.network().clone(),
+            resource_url: self.route.resource_url(&self.asked),
+            payer: self.presented.payer.clone(),
+            issued_at,
+            transaction,
+        };
+        attested::put_receipt(&mut settlement.extensions, &receipt, &self.route.seller.receipt_key);
+    }
+
     pub(super) fn paid_by(&self) -> PaidBy {
         PaidBy {
             payer: self.presented.payer.clone(),
@@ -160,6 +213,10 @@ impl Tender {
 }
 
 impl Case {
+    pub(super) fn new(tender: Tender, offer: PaymentRequirements, objection: Option<Objection>) -> Self {
+        Self { tender, offer: Arc::new(offer), objection, counted: Counted::default() }
+    }
+
     /// What the facilitator is asked. The wish for a receipt goes with it as it came.
     pub(super) fn request(&self, mut payment: PaymentPayload) -> FacilitatorRequest {
         if let Some(wish) = self.tender.payment.extensions.get(receipt::EXTENSION) {
@@ -215,7 +272,8 @@ pub(super) fn refuse<B>(
         return Answer::problem(refusal, None, settlement);
     }
     let error = refusal.x402_reason().unwrap_or("Payment required");
-    match route.terms(asked, now, error) {
+    let offered = tracing::debug_span!("offer").in_scope(|| route.terms(asked, now, error));
+    match offered {
         Ok(terms) => Answer::problem(refusal, Some(&terms), settlement),
         Err(error) => {
             tracing::error!(%error, "the offer made at the start can no longer be made");

@@ -46,7 +46,8 @@ impl Claiming {
 
     pub(super) fn later(case: Arc<Case>, epoch: u64, operation: Operation) -> Self {
         let step = match operation {
-            Operation::Capture { amount, answer } => Step::Capture { epoch, amount, answer },
+            // What cannot be held cannot be taken in parts: each capture is the last.
+            Operation::Capture { amount, answer, .. } => Step::Capture { epoch, amount, answer },
             Operation::Void | Operation::Refund { .. } => Step::Void { epoch },
         };
         Self { case, step }

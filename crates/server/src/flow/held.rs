@@ -16,7 +16,9 @@ use super::settling::{Question, Settling, Step};
 use super::{Action, Durability, OnDisconnect, PaidBy};
 use crate::answer::{Answer, Content, Refusal, Situation};
 use crate::claims::ANSWER_BYTES;
+use crate::metering::{End, Gauge, Meter, Tariff};
 use crate::stored::{self, StoredAnswer};
+use crate::{Sold, headers};
 
 /// Permission to let a handler's answer out. Only a hold, a capture and a void give one; nobody else can:
 ///
@@ -26,6 +28,13 @@ use crate::stored::{self, StoredAnswer};
 #[derive(Debug)]
 pub struct Permit(());
 
+impl Permit {
+    /// For the beginning of an answer that is paid for while it flows.
+    pub(super) fn of(_held: &Held) -> Self {
+        Self(())
+    }
+}
+
 /// Money is held for this request, and nobody else may run its handler.
 #[derive(Debug)]
 pub struct Held {
@@ -33,12 +42,15 @@ pub struct Held {
     hold: Hold,
     /// The settlement, when the money moved before the handler runs.
     paid: Option<Box<SettlementResponse>>,
+    /// On a route that is metered, with the price of a unit.
+    gauge: Option<(Arc<Gauge>, Amount)>,
+    tariff: Tariff,
 }
 
 /// The facilitator's word that the payment was captured.
 #[derive(Debug)]
 pub(super) struct Captured {
-    settlement: SettlementResponse,
+    pub(super) settlement: SettlementResponse,
 }
 
 /// How a handler ended.
@@ -69,6 +81,13 @@ pub struct HandlerAnswer<B> {
     pub refused: Option<String>,
 }
 
+impl<B> HandlerAnswer<B> {
+    /// Neither an error nor refused.
+    fn is_sold(&self) -> bool {
+        self.refused.is_none() && self.status.as_u16() < 400
+    }
+}
+
 /// A paid answer that waits for its permit.
 #[derive(Debug)]
 pub(super) struct Prepared<B> {
@@ -91,7 +110,27 @@ pub(super) enum Ending<B> {
 
 impl Held {
     pub(super) fn new(case: Arc<Case>, hold: Hold, paid: Option<Box<SettlementResponse>>) -> Self {
-        Self { case, hold, paid }
+        let gauge = case.tender.route.metered.as_ref().map(|metered| {
+            let (max, rail) = (case.max_amount(), &case.tender.rail);
+            // A price that the rail could express at the start. Were it not so, one unit would be all.
+            let unit = metered.unit_price().map_or(Ok(Amount(1)), |price| rail.amount(price)).unwrap_or(max);
+            (Gauge::new(metered.limits(max, unit)), unit, metered.tariff(unit))
+        });
+        let tariff = gauge.as_ref().map_or(Tariff::Handler, |(.., tariff)| *tariff);
+        let gauge = gauge.map(|(gauge, unit, _)| (gauge, unit));
+        Self { case, hold, paid, gauge, tariff }
+    }
+
+    /// What the handler counts with, on a route that is metered.
+    #[must_use]
+    pub fn meter(&self) -> Option<Meter> {
+        let tender = &self.case.tender;
+        let flows = tender.route.metered.as_ref().filter(|_| tender.holds());
+        self.gauge.as_ref().map(|(gauge, unit)| Meter::new(gauge.clone(), *unit, flows))
+    }
+
+    pub(super) fn tariff(&self) -> Tariff {
+        self.tariff
     }
 
     /// Who pays, for the handler.
@@ -124,7 +163,52 @@ impl Held {
     }
 
     /// The handler ended, or was never started.
-    pub fn ended<B>(self, end: HandlerEnd<B>, now: u64) -> Action<B> {
+    pub fn ended<B>(mut self, end: HandlerEnd<B>, now: u64) -> Action<B> {
+        let gauge = self.gauge.take().map(|(gauge, _)| gauge);
+        match (gauge, end) {
+            (Some(gauge), HandlerEnd::Answered(answer)) if self.is_unreadable(&answer) => {
+                gauge.end(End::Broke);
+                self.whole(HandlerEnd::Broke("compressed events cannot be counted".into()), now)
+            }
+            (Some(gauge), HandlerEnd::Answered(answer)) if answer.is_sold() && self.flows(&answer) => {
+                self.stream(gauge, answer, now)
+            }
+            (Some(gauge), HandlerEnd::Answered(answer)) => {
+                let used = self.used(&gauge, &answer);
+                gauge.end(End::Complete);
+                self.answered(HandlerAnswer { captured: answer.captured.or(Some(used)), ..answer }, now)
+            }
+            (gauge, end) => {
+                gauge.iter().for_each(|gauge| gauge.end(End::Broke));
+                self.whole(end, now)
+            }
+        }
+    }
+
+    /// Whether an answer's events are paid for, and cannot be told apart.
+    fn is_unreadable<B>(&self, answer: &HandlerAnswer<B>) -> bool {
+        let is_events = headers::is_event_stream(&answer.headers) && headers::is_encoded(&answer.headers);
+        let is_sold = answer.is_sold() && answer.captured.is_none();
+        is_sold && is_events && matches!(self.tariff, Tariff::Event(_))
+    }
+
+    /// What an answer used that is not metered while it flows.
+    fn used<B>(&self, gauge: &Gauge, answer: &HandlerAnswer<B>) -> Amount {
+        let length = match &answer.content {
+            Content::Whole(body) => body.len() as u64,
+            Content::Long(_) => 0,
+        };
+        let used = match self.tariff {
+            Tariff::Handler => 0,
+            Tariff::Event(_) if self.case.tender.asked.method == Method::HEAD => 0,
+            // Whatever it is, it is one.
+            Tariff::Event(price) => price,
+            Tariff::Bytes { bytes, price } => u128::from(length.div_ceil(bytes)).saturating_mul(price),
+        };
+        Amount(used.saturating_add(gauge.used().0))
+    }
+
+    fn whole<B>(self, end: HandlerEnd<B>, now: u64) -> Action<B> {
         let answer = match end {
             HandlerEnd::Answered(answer) => answer,
             HandlerEnd::Broke(why) => {
@@ -136,6 +220,10 @@ impl Held {
             }
             HandlerEnd::Disconnected => return self.fail(Situation::Disconnected, "the client went away"),
         };
+        self.answered(answer, now)
+    }
+
+    fn answered<B>(self, answer: HandlerAnswer<B>, now: u64) -> Action<B> {
         if let Some(why) = answer.refused {
             let situation = if self.is_paid() { Situation::PaidPolicy } else { Situation::Policy };
             return self.void(Ending::Problem(Refusal::new(situation, why)));
@@ -148,7 +236,7 @@ impl Held {
         let is_fixed = self.is_paid() || self.case.offer.scheme == "exact";
         if amount > held || (is_fixed && amount != held) {
             let why = format!("the handler asks for {amount}, which is not allowed where {held} is held");
-            return self.ended(HandlerEnd::Broke(why), now);
+            return self.whole(HandlerEnd::Broke(why), now);
         }
         self.capture(answer, amount, now)
     }
@@ -180,7 +268,7 @@ impl Held {
         let kept = kept.filter(|bytes| bytes.len() <= limit);
         let mut prepared =
             Prepared { status, headers, content, amount, issued_at: now, stored: kept.is_some() };
-        let question = self.later(Operation::Capture { amount, answer: kept });
+        let question = self.later(Operation::Capture { amount, answer: kept, last: true });
         // What nobody holds may never settle: its answer waits.
         let is_safe = self.is_paid() || self.case.tender.holds();
         if is_safe && self.case.tender.route.durability == Durability::Relaxed {
@@ -204,7 +292,7 @@ impl Held {
         Action::Settle(Box::new(Settling { question, step: Step::Void { held: self, ending } }))
     }
 
-    fn later(&self, operation: Operation) -> Question {
+    pub(super) fn later(&self, operation: Operation) -> Question {
         let (case, epoch) = (self.case.clone(), self.hold.epoch);
         if case.tender.holds() {
             return Question::Later(Arc::new(Later::new(case, epoch, operation)));
@@ -217,21 +305,23 @@ impl Held {
         let tender = &self.case.tender;
         let paid = self.paid.as_deref().cloned();
         let mut settlement = tender.settled(paid, self.case.max_amount(), "settled");
-        match ending {
+        let mut answer = match ending {
             Ending::Handler(status, headers, content) => {
                 settlement.extra.insert("retry".into(), farthing_protocol::Retry::Same.to_string().into());
                 let told = tender.told(settlement);
                 Answer::of_handler(Permit(()), Situation::PaidFailed, status, headers, content, &told)
             }
             Ending::Problem(refusal) => Answer::problem(&refusal, None, Some(&tender.told(settlement))),
-        }
+        };
+        *answer.sold = tender.sold(answer.situation, Some(self.case.max_amount()));
+        answer
     }
 
     /// The answer after a void, or after an attempt of which nobody knows the outcome.
     pub(super) fn voided<B>(&self, ending: Ending<B>, done: bool, now: u64) -> Answer<B> {
         let tender = &self.case.tender;
         let reason = if done { reason::PAYMENT_VOIDED } else { reason::SETTLEMENT_PENDING };
-        match ending {
+        let mut answer = match ending {
             Ending::Handler(status, headers, content) => {
                 let message = if done { "nothing was charged" } else { "the void is not confirmed yet" };
                 let told = tender.told(tender.not_settled(reason, message));
@@ -253,7 +343,9 @@ impl Held {
                 let refusal = Refusal { situation, retry, detail: detail.into(), ..refusal };
                 tender.refuse(&refusal.because(reason), now)
             }
-        }
+        };
+        *answer.sold = tender.sold(answer.situation, None);
+        answer
     }
 }
 
@@ -274,7 +366,10 @@ impl Captured {
     pub(super) fn replay<B>(self, tender: &Tender, answer: StoredAnswer) -> Answer<B> {
         let StoredAnswer { status, headers, body, amount, issued_at } = answer;
         let content = Content::Whole(body);
-        self.release(tender, Prepared { status, headers, content, amount, issued_at, stored: true })
+        let prepared = Prepared { status, headers, content, amount, issued_at, stored: true };
+        let mut answer = self.release(tender, prepared);
+        answer.sold.replayed = true;
+        answer
     }
 
     /// Says that it was paid for, and that the answer is gone.
@@ -282,6 +377,9 @@ impl Captured {
         let amount = self.settlement.amount.unwrap_or(tender.presented.max_amount);
         let settlement = tender.settled(Some(self.settlement), amount, tender.taken());
         let detail = match tender.holds() {
+            true if tender.route.metered.is_some() => {
+                "this payment paid for an answer that was delivered once, as it was written, and is not kept"
+            }
             true => "this payment was captured and its answer delivered once; it was too long to be kept",
             false => {
                 "this payment was settled, and its answer is not kept: it was too long, or the server that \
@@ -289,7 +387,9 @@ impl Captured {
             }
         };
         let refusal = Refusal::new(Situation::AnswerNotKept, detail);
-        Answer::problem(&refusal, None, Some(&tender.told(settlement)))
+        let mut answer = Answer::problem(&refusal, None, Some(&tender.told(settlement)));
+        *answer.sold = Sold { replayed: true, ..tender.sold(answer.situation, Some(amount)) };
+        answer
     }
 }
 
@@ -306,9 +406,11 @@ fn release<B>(
             settlement.extensions.insert(EXTENSION.to_owned(), receipt);
         }
     }
+    tender.attest(&mut settlement, issued_at);
     let told = tender.told(settlement);
     let mut answer = Answer::of_handler(permit, Situation::Paid, status, headers, content, &told);
     answer.only_copy = !stored;
+    *answer.sold = tender.sold(answer.situation, Some(amount));
     tracing::debug!(payment = %tender.presented.id, %amount, status = status.as_u16(), "paid");
     answer
 }

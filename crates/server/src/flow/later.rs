@@ -64,10 +64,10 @@ impl Later {
     pub fn together(all: &[Arc<Self>]) -> Option<FacilitatorRequest> {
         let [first, _, ..] = all else { return None };
         let captures = all.iter().map(|later| match &later.operation {
-            Operation::Capture { amount, answer } => {
+            Operation::Capture { amount, answer, last } => {
                 let Tender { payment, presented, .. } = &later.case.tender;
                 let answer = answer.as_deref();
-                Some(Capture { payment, presented, epoch: later.epoch, amount: *amount, answer })
+                Some(Capture { payment, presented, epoch: later.epoch, amount: *amount, answer, last: *last })
             }
             _ => None,
         });

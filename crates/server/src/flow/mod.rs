@@ -9,6 +9,7 @@
 //! | [`Action::Enter`] | asks the [desk](crate::desk) | [`Entering::entered`] |
 //! | [`Action::Settle`] | asks the facilitator | [`Settling::outcome`] |
 //! | [`Action::Run`] | runs the handler | [`Held::ended`] |
+//! | [`Action::Stream`] | sends the answer through its [tap](crate::metering::Tap), and captures for it | [`Streaming::close`] |
 //! | [`Action::AnswerAndSettle`] | answers, and settles behind the client's back | [`Settling::outcome`] |
 //!
 //! A paid answer needs a [`Permit`], which only a hold or a settlement gives. Time is an argument, in Unix
@@ -20,9 +21,11 @@ mod claiming;
 mod held;
 mod later;
 mod notice;
+mod observed;
 mod open;
 mod route;
 mod settling;
+mod streaming;
 
 pub(crate) use case::Objection;
 pub use case::PaidBy;
@@ -32,12 +35,14 @@ pub use held::{HandlerAnswer, HandlerEnd, Held, Permit};
 pub use later::Later;
 pub use notice::Notices;
 pub(crate) use open::REMEMBERED;
-pub use open::{BodyFault, Entering, Opened};
-pub(crate) use route::Terms;
+pub use open::{BodyFault, Bound, Entering, Opened};
 pub use route::{Asked, Durability, OnDisconnect, Route, Seller};
+pub(crate) use route::{Terms, takes};
 pub use settling::{Kept, Question, Settling, Standing};
+pub use streaming::Streaming;
 
 use crate::answer::Answer;
+use crate::metering::Tap;
 
 /// What to do next.
 #[derive(Debug)]
@@ -50,6 +55,15 @@ pub enum Action<B> {
     Settle(Box<Settling<B>>),
     /// Run the handler.
     Run(Box<Held>),
+    /// Send the answer while it is written, and capture for it on the way.
+    Stream {
+        /// For the client; its body goes through the tap.
+        answer: Answer<B>,
+        /// The delivering side of the meter.
+        tap: Tap,
+        /// The capturing side.
+        streaming: Box<Streaming>,
+    },
     /// Send the answer, and go on with the settlement.
     AnswerAndSettle {
         /// For the client.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use farthing_protocol::rail::OfferError;
 use farthing_protocol::{Binding, Price};
 
+use super::route::unpriced;
 use super::{Asked, Route, Seller};
 
 /// What was written last for a route.
@@ -18,11 +19,11 @@ pub struct Notices(Mutex<Option<Arc<Notice>>>);
 struct Notice {
     now: u64,
     seller: Arc<Seller>,
-    price: Price,
+    prices: Arc<[Price]>,
     binding: Binding,
     is_safe: bool,
     max_timeout_seconds: u64,
-    /// One for each rail: the text before and behind the request's digest.
+    /// Each one's text before and behind the request's digest.
     offers: Vec<(String, String)>,
 }
 
@@ -65,23 +66,28 @@ impl Route {
 
     /// The offers, and whether they are good for other requests of this second.
     fn notice(&self, asked: &Asked, digest: &str, now: u64) -> Result<(Notice, bool), OfferError> {
-        let (mut offers, mut lasts) = (Vec::new(), true);
-        for rail in &self.seller.rails {
-            let offer = self.offer(rail.as_ref(), asked, now)?;
-            let text = serde_json::to_string(&offer)
-                .map_err(|error| OfferError::Field { field: "extra".into(), why: error.to_string() })?;
-            let parts = text.split_once(digest).filter(|(_, behind)| !behind.contains(digest));
-            lasts &= rail.differs_by_digest_alone() && parts.is_some();
-            offers.push(match parts {
-                Some((before, behind)) => (before.to_owned(), behind.to_owned()),
-                None => (text, String::new()),
-            });
+        // A quote is for one request.
+        let (mut offers, mut lasts) = (Vec::new(), self.quotes.is_none());
+        for rail in self.rails() {
+            for offer in self.offers_of(rail.as_ref(), asked, now)? {
+                let text = serde_json::to_string(&offer)
+                    .map_err(|error| OfferError::Field { field: "extra".into(), why: error.to_string() })?;
+                let parts = text.split_once(digest).filter(|(_, behind)| !behind.contains(digest));
+                lasts &= rail.differs_by_digest_alone() && parts.is_some();
+                offers.push(match parts {
+                    Some((before, behind)) => (before.to_owned(), behind.to_owned()),
+                    None => (text, String::new()),
+                });
+            }
         }
-        let Self { seller, price, binding, max_timeout_seconds, .. } = self;
-        let (seller, price) = (seller.clone(), price.clone());
+        if offers.is_empty() {
+            return Err(unpriced(asked, "any rail"));
+        }
+        let Self { seller, binding, max_timeout_seconds, .. } = self;
+        let (seller, prices) = (seller.clone(), asked.prices.clone());
         let (binding, is_safe) = (*binding, asked.method.is_safe());
         let max_timeout_seconds = *max_timeout_seconds;
-        Ok((Notice { now, seller, price, binding, is_safe, max_timeout_seconds, offers }, lasts))
+        Ok((Notice { now, seller, prices, binding, is_safe, max_timeout_seconds, offers }, lasts))
     }
 }
 
@@ -89,7 +95,7 @@ impl Notice {
     fn is_of(&self, route: &Route, asked: &Asked, now: u64) -> bool {
         self.now == now
             && Arc::ptr_eq(&self.seller, &route.seller)
-            && self.price == route.price
+            && self.prices == asked.prices
             && self.binding == route.binding
             && self.is_safe == asked.method.is_safe()
             && self.max_timeout_seconds == route.max_timeout_seconds

@@ -6,13 +6,16 @@ use farthing_protocol::digest::{BodyHash, request_digest};
 use farthing_protocol::rail::{Offer, PaymentFault, PaymentId, Presented};
 use farthing_protocol::v1::{self, PaymentPayloadV1};
 use farthing_protocol::v2::{PaymentPayload, PaymentRequirements};
-use farthing_protocol::{Binding, Verbatim, WireError, digest, header};
+use farthing_protocol::{
+    Binding, Network, Origin, Price, RequestDigest, Verbatim, WireError, digest, header,
+};
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::case::{Case, Objection, Tender, Version, holds, refuse};
 use super::{Action, Asked, Kept, Route, Settling};
 use crate::answer::{Answer, Refusal, Situation};
 use crate::desk::Entry;
+use crate::pricing::quotes;
 
 /// A request whose headers were read, and whose body was not.
 #[derive(Debug)]
@@ -167,7 +170,7 @@ impl Opened {
     }
 
     /// The body cannot be bound.
-    pub fn body_failed<B>(self, fault: BodyFault) -> Action<B> {
+    pub fn body_failed<B>(self, fault: BodyFault) -> Box<Answer<B>> {
         let limit = self.route.seller.limits.bound_body_bytes;
         let refusal = match fault {
             BodyFault::TooLarge => {
@@ -177,18 +180,104 @@ impl Opened {
             BodyFault::Timeout => Refusal::new(Situation::BodyTimeout, "the body did not arrive in time"),
             BodyFault::Unreadable => Refusal::new(Situation::BodyUnreadable, "the body broke off"),
         };
-        Action::Answer(Answer::problem(&refusal.field("body"), None, None))
+        Box::new(Answer::problem(&refusal.field("body"), None, None))
+    }
+
+    /// Whether anything came to pay with, for whatever.
+    #[must_use]
+    pub fn brings_payment(&self) -> bool {
+        !matches!(self.brought, Brought::Nothing)
     }
 
     /// The body is read, or need not be.
-    pub fn bound<B>(self, body: BodyHash, now: u64) -> Action<B> {
+    ///
+    /// # Errors
+    /// The answer, when a payment came that is signed for another request: before anything else of it is
+    /// looked at, and before anybody is asked for a price.
+    pub fn bind<B>(self, body: BodyHash, now: u64) -> Result<Bound, Box<Answer<B>>> {
         let Self { route, method, target, brought } = self;
         let digest = request_digest(method.as_str(), &route.seller.origin, &target, body);
-        let asked = Asked { method, target, digest };
+        let asked = Asked { method, target, digest, prices: Arc::from([]), label: None };
+        let bound = Bound { route, asked, brought, unpaid: None };
+        match &bound.brought {
+            Brought::Payment(payment) if payment.presented.digest.is_some_and(|signed| signed != digest) => {
+                let Action::Answer(answer) = bound.at([], now) else { return Err(Box::new(Answer::lost())) };
+                Err(Box::new(answer))
+            }
+            _ => Ok(bound),
+        }
+    }
+
+    /// The body is read, or need not be, and the request costs what is listed.
+    pub fn bound<B>(self, body: BodyHash, now: u64) -> Action<B> {
+        match self.bind(body, now) {
+            Ok(bound) => bound.at_list_price(now),
+            Err(answer) => Action::Answer(*answer),
+        }
+    }
+}
+
+/// A request of which everything is known but its price.
+#[derive(Debug)]
+pub struct Bound {
+    route: Arc<Route>,
+    asked: Asked,
+    brought: Brought,
+    /// What is said without a payment, instead of "paid for per request".
+    unpaid: Option<Refusal>,
+}
+
+impl Bound {
+    /// What a payment for it is bound to.
+    #[must_use]
+    pub fn digest(&self) -> RequestDigest {
+        self.asked.digest
+    }
+
+    /// The payment that came with it, and what is signed in it; of version 1 there is none until it has a price.
+    #[must_use]
+    pub fn payment(&self) -> Option<(&PaymentPayload, &Presented)> {
+        match &self.brought {
+            Brought::Payment(payment) => Some((&payment.payment, &payment.presented)),
+            _ => None,
+        }
+    }
+
+    /// Counted under this name.
+    pub(crate) fn called(mut self, label: &Arc<str>) -> Self {
+        self.asked.label = Some(label.clone());
+        self
+    }
+
+    /// What is said unless a payment came.
+    pub(crate) fn unless_paid(self, refusal: Refusal) -> Self {
+        Self { unpaid: Some(refusal), ..self }
+    }
+
+    /// The price that this route promised in a quote, when the payment is for that offer. A payment that could
+    /// be authorized after the quote has expired is not.
+    #[must_use]
+    pub fn quoted(&self) -> Option<Price> {
+        let (payment, presented) = self.payment()?;
+        let (price, expires) = self.route.quotes.as_ref()?.read(&payment.accepted, &self.asked.digest)?;
+        (presented.valid_before <= expires).then_some(price)
+    }
+
+    /// It costs what is listed for its method.
+    pub fn at_list_price<B>(self, now: u64) -> Action<B> {
+        let prices = self.route.prices.of_method(&self.asked.method);
+        self.at(prices, now)
+    }
+
+    /// It costs any one of these.
+    pub fn at<B>(self, prices: impl Into<Arc<[Price]>>, now: u64) -> Action<B> {
+        let Self { route, mut asked, brought, unpaid } = self;
+        asked.prices = prices.into();
         let say = |refusal: Refusal| Action::Answer(refuse(&route, &asked, &refusal, None, now));
         let payment = match brought {
             Brought::Nothing => {
-                return say(Refusal::new(Situation::Unpaid, "this resource is paid for per request"));
+                let detail = "this resource is paid for per request";
+                return say(unpaid.unwrap_or_else(|| Refusal::new(Situation::Unpaid, detail)));
             }
             Brought::Foreign(field) => {
                 let detail = "the payment names a scheme and network that are not offered here";
@@ -202,8 +291,8 @@ impl Opened {
         };
         let Payment { rail, payment, presented, proof, version } = payment;
         let tender = Tender { route, asked, rail, payment, presented, proof, version };
-        // Before anything else, and before `accepted` is compared: whoever presents a payment for another
-        // request learns that, and is not told to pay anew for this one.
+        // Before `accepted` is compared: whoever presents a payment for another request learns that, and is
+        // not told to pay anew for this one.
         if tender.presented.digest.is_some_and(|digest| digest != tender.asked.digest) {
             let detail = "the payment is signed for another method, URL or body than this request has";
             return Action::Answer(tender.refuse(&Refusal::new(Situation::OtherRequest, detail), now));
@@ -213,17 +302,43 @@ impl Opened {
 }
 
 impl Old {
-    /// With this route's own offer in the place of the one that its payer accepted.
+    /// With this route's own offer in the place of the one that its payer accepted: of several, the first one
+    /// whose amount it is signed for.
     fn complete(self, route: &Route, asked: &Asked, now: u64) -> Result<Payment, Refusal> {
-        let internal = |error: &dyn std::fmt::Display| {
-            tracing::error!(%error, "the offer made at the start can no longer be made");
-            Refusal::new(Situation::Internal, "no offer can be made")
+        let mut first = None;
+        for offer in own_offers(route, self.rail.as_ref(), asked, now)? {
+            let accepted = Verbatim::write(offer.clone()).map_err(|error| no_offer(&error))?;
+            let payment = self.payment.clone().accepting(accepted);
+            let presented = self.rail.read(&payment).map_err(malformed)?;
+            let fits = presented.max_amount == offer.amount;
+            if fits || first.is_none() {
+                first = Some((payment, presented));
+            }
+            if fits {
+                break;
+            }
+        }
+        let Self { rail, proof, .. } = self;
+        let Some((payment, presented)) = first else {
+            let detail = "nothing is offered here on the payment's network";
+            return Err(Refusal::new(Situation::NoMatch, detail).field("network"));
         };
-        let offer = route.offer(self.rail.as_ref(), asked, now).map_err(|error| internal(&error))?;
-        let payment = self.payment.accepting(Verbatim::write(offer).map_err(|error| internal(&error))?);
-        let presented = self.rail.read(&payment).map_err(malformed)?;
-        Ok(Payment { rail: self.rail, payment, presented, proof: self.proof, version: Version::V1 })
+        Ok(Payment { rail, payment, presented, proof, version: Version::V1 })
     }
+}
+
+fn own_offers(
+    route: &Route,
+    rail: &dyn Offer,
+    asked: &Asked,
+    now: u64,
+) -> Result<Vec<PaymentRequirements>, Refusal> {
+    route.offers_of(rail, asked, now).map_err(|error| no_offer(&error))
+}
+
+fn no_offer(error: &dyn std::fmt::Display) -> Refusal {
+    tracing::error!(%error, "no offer can be made");
+    Refusal::new(Situation::Internal, "no offer can be made")
 }
 
 /// A payment for this request, about to be looked up among those in flight.
@@ -256,6 +371,36 @@ impl Entering {
         }
     }
 
+    /// The payment as it came.
+    pub(crate) fn payment(&self) -> &PaymentPayload {
+        &self.tender.payment
+    }
+
+    /// What is signed in it. Who signed it is not proven yet.
+    pub(crate) fn presented(&self) -> &Presented {
+        &self.tender.presented
+    }
+
+    /// Where it is settled.
+    pub(crate) fn network(&self) -> &Network {
+        self.tender.rail.network()
+    }
+
+    /// Where the route is served.
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.tender.route.seller.origin
+    }
+
+    /// The request that it came with.
+    pub(crate) fn digest(&self) -> RequestDigest {
+        self.tender.asked.digest
+    }
+
+    /// The answer when it goes no further.
+    pub(crate) fn refuse<B>(&self, refusal: &Refusal, now: u64) -> Answer<B> {
+        self.tender.refuse(refusal, now)
+    }
+
     /// What the desk said.
     pub fn entered<B>(self, entry: Entry<Kept<B>>, now: u64) -> Action<B> {
         let say =
@@ -268,9 +413,7 @@ impl Entering {
             Entry::Kept(Kept::Answer(answer)) => Action::Answer(*answer),
             Entry::Kept(Kept::Settling(settling)) => Action::Settle(settling),
             Entry::Fresh => match self.tender.judge(now) {
-                Ok((offer, objection)) => {
-                    Settling::authorize(Case { tender: self.tender, offer: Arc::new(offer), objection }, now)
-                }
+                Ok((offer, objection)) => Settling::authorize(Case::new(self.tender, offer, objection), now),
                 Err(refusal) => Action::Answer(self.tender.refuse(&refusal, now)),
             },
         }
@@ -280,14 +423,8 @@ impl Entering {
 impl Tender {
     /// This route's own offer, when the payment is one for it, and what speaks against taking it now.
     fn judge(&self, now: u64) -> Result<(PaymentRequirements, Option<Objection>), Refusal> {
-        let offer = self.route.offer(self.rail.as_ref(), &self.asked, now).map_err(|error| {
-            tracing::error!(%error, "the offer made at the start can no longer be made");
-            Refusal::new(Situation::Internal, "no offer can be made")
-        })?;
-        if let Some(member) = difference(&offer, &self.payment.accepted, self.rail.dynamic_extra()) {
-            let detail = format!("`accepted.{member}` is not what this route offers");
-            return Err(Refusal::new(Situation::NoMatch, detail).field(format!("accepted.{member}")));
-        }
+        let offers = own_offers(&self.route, self.rail.as_ref(), &self.asked, now)?;
+        let offer = self.accepted_of(offers)?;
         match self.rail.agrees(&self.payment, &offer, now) {
             Ok(()) => Ok((offer, None)),
             // Its time may be over, and its money under way: the claims know.
@@ -296,6 +433,23 @@ impl Tender {
             }
             Err(fault) => Err(malformed(fault)),
         }
+    }
+}
+
+impl Tender {
+    /// The offer that was accepted.
+    fn accepted_of(&self, offers: Vec<PaymentRequirements>) -> Result<PaymentRequirements, Refusal> {
+        let dynamic = self.rail.dynamic_extra();
+        let mut why = None;
+        for offer in offers {
+            match difference(&offer, &self.payment.accepted, dynamic) {
+                None => return Ok(offer),
+                Some(member) => why = why.or(Some(member)),
+            }
+        }
+        let member = why.unwrap_or_else(|| "asset".to_owned());
+        let detail = format!("`accepted.{member}` is not what this route offers");
+        Err(Refusal::new(Situation::NoMatch, detail).field(format!("accepted.{member}")))
     }
 }
 
@@ -317,7 +471,9 @@ fn difference(
     if let Some((member, _)) = core.iter().find(|(_, same)| !same) {
         return Some((*member).to_owned());
     }
-    let fixed = offer.extra.iter().filter(|(key, _)| !dynamic.contains(&key.as_str()));
+    // A quote was looked at before; without a good one, the price was said anew.
+    let is_fixed = |key: &str| key != quotes::MEMBER && !dynamic.contains(&key);
+    let fixed = offer.extra.iter().filter(|(key, _)| is_fixed(key.as_str()));
     let mut differing = fixed.filter(|(key, value)| accepted.extra.get(*key) != Some(value));
     differing.next().map(|(key, _)| format!("extra.{key}"))
 }

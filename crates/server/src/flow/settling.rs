@@ -12,6 +12,7 @@ use super::claiming::{Claiming, Reply};
 use super::held::{Captured, Ending, Held, Prepared};
 use super::later::Later;
 use super::open::malformed;
+use super::streaming::{self, Closing};
 use crate::answer::{Answer, Refusal, Situation};
 use crate::stored;
 
@@ -62,6 +63,8 @@ pub(super) enum Step<B> {
     Capture { held: Held, amount: Amount, prepared: Option<Prepared<B>> },
     /// Give the money back.
     Void { held: Held, ending: Ending<B> },
+    /// End an answer that was paid for while it flowed.
+    Close { held: Held, closing: Closing },
 }
 
 /// What the desk keeps of a payment whose outcome was unknown.
@@ -80,6 +83,7 @@ impl<B> std::fmt::Debug for Settling<B> {
             Step::Authorize(_) => "authorize",
             Step::Capture { .. } => "capture",
             Step::Void { .. } => "void",
+            Step::Close { .. } => "close",
         })
     }
 }
@@ -92,7 +96,7 @@ impl<B> Settling<B> {
             let question = Question::Claim(Arc::new(Claiming::first(case.clone())));
             return Action::Settle(Box::new(Self { question, step: Step::Authorize(case) }));
         }
-        let owner = case.tender.route.owner();
+        let owner = case.tender.route.holder();
         match case.tender.rail.authorize(&case.tender.payment, &owner) {
             Ok(payment) => {
                 let question = Question::First(Arc::new(case.request(payment)));
@@ -124,6 +128,7 @@ impl<B> Settling<B> {
                 captured(question, held, amount, prepared, outcome, now)
             }
             Step::Void { held, ending } => voided(question, held, ending, outcome, now),
+            Step::Close { held, closing } => streaming::closed(question, held, closing, outcome, now),
         }
     }
 }
@@ -154,8 +159,13 @@ fn stands<B>(case: Arc<Case>, standing: Standing, now: u64) -> Action<B> {
         Standing::Held { hold, paid: None } => {
             // A repeated authorize by the process that took over is answered as its own hold.
             let takeover = hold.takeover || hold.epoch > 1;
-            let may_repeat = tender.route.is_repeatable(&tender.asked.method);
+            // What was captured of a metered answer was delivered: it does not begin again.
+            let may_repeat =
+                tender.route.metered.is_none() && tender.route.is_repeatable(&tender.asked.method);
             let over = now >= tender.presented.capture_deadline;
+            if !takeover {
+                case.count_hold();
+            }
             let held = Held::new(case, hold, None);
             if over {
                 let refusal = Refusal::new(Situation::Ended, "the payment's capture deadline has passed");
@@ -203,6 +213,7 @@ fn captured<B>(
     let why = match outcome {
         Outcome::Settled(settlement) => match Captured::read(&held.case, settlement, Some(amount)) {
             Some(captured) => {
+                held.case.count_capture(amount);
                 return match prepared {
                     Some(prepared) => Action::Answer(captured.release(&held.case.tender, prepared)),
                     // The answer has left, and the ledger has it for whoever presents the payment again.
@@ -227,7 +238,8 @@ fn captured<B>(
         Outcome::Unknown(unknown) => unknown.to_string(),
     };
     tracing::warn!(payment = %held.case.tender.presented.id, %why, "capture not confirmed");
-    let answer = held.case.tender.refuse(&unknown(), now);
+    held.case.count_unknown("capture");
+    let answer = held.case.tender.unsure(now);
     let settling = Box::new(Settling { question, step: Step::Capture { held, amount, prepared } });
     Action::AnswerAndSettle { answer, settling, at_once: false }
 }
@@ -239,7 +251,17 @@ fn voided<B>(question: Question, held: Held, ending: Ending<B>, outcome: Outcome
     }
     match outcome {
         Outcome::Settled(settlement) if held.case.recognises(&settlement) => {
-            Action::Answer(held.voided(ending, true, now))
+            let tender = &held.case.tender;
+            // A part may have been captured by the process that this one took over from.
+            let part = tender.holds()
+                && matches!(tender.rail.authorized(&settlement), Ok(Authorized::Captured { .. }));
+            Action::Answer(match Captured::read(&held.case, settlement, None).filter(|_| part) {
+                Some(captured) => captured.not_kept(tender),
+                None => {
+                    held.case.count_void();
+                    held.voided(ending, true, now)
+                }
+            })
         }
         Outcome::NotSettled(said) if reason_of(&said) != reason::SETTLEMENT_PENDING => {
             let over = matches!(reason_of(&said), reason::PAYMENT_VOIDED | reason::CAPTURE_EXPIRED);
@@ -250,6 +272,7 @@ fn voided<B>(question: Question, held: Held, ending: Ending<B>, outcome: Outcome
         }
         _ => {
             tracing::warn!(payment = %held.case.tender.presented.id, "void not confirmed");
+            held.case.count_unknown("void");
             let answer = held.voided(ending, false, now);
             // What the handler answered has left. Whoever presents the payment again is told to sign anew.
             let refusal = Refusal::new(Situation::Ended, "the payment was given back; sign a new one");
@@ -284,20 +307,14 @@ fn refusal(said: &SettlementResponse) -> Refusal {
     }
 }
 
-fn reason_of(said: &SettlementResponse) -> &str {
+pub(super) fn reason_of(said: &SettlementResponse) -> &str {
     said.error_reason.as_deref().unwrap_or(reason::UNEXPECTED_SETTLE_ERROR)
 }
 
 fn pending<B>(case: &Case, why: &str, now: u64) -> Action<B> {
     tracing::warn!(payment = %case.tender.presented.id, why, "authorization not confirmed");
-    Action::Answer(case.tender.refuse(&unknown(), now))
-}
-
-fn unknown() -> Refusal {
-    Refusal::new(
-        Situation::Pending,
-        "nobody knows yet whether the payment settled: present the same one again",
-    )
+    case.count_unknown("authorize");
+    Action::Answer(case.tender.unsure(now))
 }
 
 fn in_progress<B>(case: &Case, now: u64) -> Answer<B> {

@@ -39,7 +39,7 @@ async fn an_unpaid_request_gets_the_terms_and_leaves_no_trace() {
     assert_eq!(unpaid.code(), (402, "payment-required".into(), "new".into()));
     assert_eq!(
         (unpaid.headers["cache-control"].as_bytes(), unpaid.headers["vary"].as_bytes()),
-        (&b"no-store"[..], &b"PAYMENT-SIGNATURE, X-PAYMENT"[..])
+        (&b"no-store"[..], &b"PAYMENT-SIGNATURE, X-PAYMENT, Accept, Accept-Language"[..])
     );
     let terms = unpaid.terms();
     assert_eq!(terms.error.as_deref(), Some("Payment required"));

@@ -322,14 +322,22 @@ impl Facilitator for Chain {
     }
 }
 
-/// Records in memory. A `Fault::Lost` write does not happen, a `Fault::Silent` one does; nobody knows.
-#[derive(Debug)]
+/// Records in memory, which can be away. A `Fault::Lost` write does not happen, a `Fault::Silent` one does; nobody
+/// knows.
+#[derive(Debug, Default)]
 pub struct Memory {
     rows: Mutex<BTreeMap<Vec<u8>, Record>>,
     faults: Mutex<VecDeque<Option<Fault>>>,
+    pub is_away: AtomicBool,
 }
 
 impl Memory {
+    fn there(&self) -> Result<(), RecordsError> {
+        match self.is_away.load(Ordering::SeqCst) {
+            true => Err(RecordsError::Unavailable("the disk is gone".into())),
+            false => Ok(()),
+        }
+    }
     /// Scripts the next writes: `None` is one that goes well.
     pub fn script(&self, faults: impl IntoIterator<Item = Option<Fault>>) {
         self.faults.lock().unwrap().extend(faults);
@@ -357,6 +365,7 @@ impl Memory {
 impl Records for Memory {
     fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Record>, RecordsError>> {
         Box::pin(async move {
+            self.there()?;
             tokio::task::yield_now().await;
             Ok(self.rows.lock().unwrap().get(key).cloned())
         })
@@ -368,6 +377,7 @@ impl Records for Memory {
         new: Option<Record>,
     ) -> BoxFuture<'a, Result<Replaced, RecordsError>> {
         Box::pin(async move {
+            self.there()?;
             tokio::task::yield_now().await;
             let fault = self.faults.lock().unwrap().pop_front().flatten();
             let unknown = Err(RecordsError::Unknown("the line went dead".into()));
@@ -393,6 +403,7 @@ impl Records for Memory {
     }
     fn purge(&self, now: u64, _: usize) -> BoxFuture<'_, Result<usize, RecordsError>> {
         Box::pin(async move {
+            self.there()?;
             let mut rows = self.rows.lock().unwrap();
             let before = rows.len();
             rows.retain(|_, record| record.until >= now);
@@ -419,8 +430,7 @@ impl Street {
             points: points.clone(),
             gate: tokio::sync::RwLock::default(),
         };
-        let records = Memory { rows: Mutex::default(), faults: Mutex::default() };
-        let (chain, records) = (Arc::new(chain), Arc::new(records));
+        let (chain, records) = (Arc::new(chain), Arc::new(Memory::default()));
         Self { chain, records, points, clock, hits: Counter::default() }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::routing::get as route_get;
 use axum::{Extension, Router};
 use farthing_protocol::Amount;
-use farthing_server::{Captured, ConfigError, Durability, Paywall, PriceLayer};
+use farthing_server::{Captured, ConfigError, Durability, Meter, PriceLayer};
 use http::StatusCode;
 use tokio::sync::Semaphore;
 
@@ -399,13 +399,18 @@ async fn a_relaxed_route_waits_for_the_money_all_the_same() {
     assert_eq!(signed.send(&app).await.text(), "run 1");
 }
 
-fn metered(street: &Street, paywall: &Paywall, amount: u128) -> Router {
+fn metered(street: &Street, scheme: &'static str, amount: u128) -> Router {
+    let paywall = street.paywall(chain_rail(scheme));
     let hits = street.hits.clone();
     let handler = move || async move {
         hits.hit();
         (Extension(Captured(Amount(amount))), "metered")
     };
-    Router::new().route("/a", route_get(handler.clone()).post(handler).layer(paywall.price("$0.001")))
+    let layer = match scheme {
+        "upto" => paywall.up_to("$0.001"),
+        _ => paywall.price("$0.001"),
+    };
+    Router::new().route("/a", route_get(handler.clone()).post(handler).layer(layer))
 }
 
 #[tokio::test]
@@ -414,7 +419,7 @@ async fn upto_settles_what_was_used_and_nothing_where_nothing_was() {
         [("upto", 400, 200), ("upto", 1000, 200), ("upto", 0, 200), ("upto", 1001, 500), ("exact", 400, 500)]
     {
         let street = Street::new();
-        let app = metered(&street, &street.paywall(chain_rail(scheme)), amount);
+        let app = metered(&street, scheme, amount);
         let signed = pay(get("/a"), &app).await;
         let got = signed.send(&app).await;
         assert_eq!(got.status, expected, "{scheme} {amount}");
@@ -435,9 +440,36 @@ async fn upto_settles_what_was_used_and_nothing_where_nothing_was() {
 }
 
 #[tokio::test]
+async fn what_a_handler_charges_is_settled_at_its_end_and_nothing_is_metered_while_it_flows() {
+    for used in [0, 300, 1000] {
+        let street = Street::new();
+        let handler = async move |Extension(meter): Extension<Meter>| {
+            meter.charge(Amount(used)).await.unwrap();
+            assert!(meter.charge(Amount(1001 - used)).await.is_err());
+            "metered"
+        };
+        let layer = street.paywall(chain_rail("upto")).up_to("$0.001");
+        let app = Router::new().route("/a", route_get(handler).layer(layer));
+        let signed = pay(get("/a"), &app).await;
+        for _twice in 0..2 {
+            let got = signed.send(&app).await;
+            assert_eq!((got.text(), got.settlement().amount), ("metered", Some(Amount(used))));
+        }
+        assert_eq!(street.chain.spent(), used);
+    }
+    let paywall = Street::new().paywall(chain_rail("upto"));
+    for layer in [
+        paywall.up_to("$0.001").try_per_event("$0.0001"),
+        paywall.up_to("$0.001").try_per_bytes(1, "$0.0001"),
+    ] {
+        assert!(matches!(layer, Err(ConfigError::Unmetered(_))), "{layer:?}");
+    }
+}
+
+#[tokio::test]
 async fn upto_is_metered_for_every_method() {
     let street = Street::new();
-    let app = metered(&street, &street.paywall(chain_rail("upto")), 300);
+    let app = metered(&street, "upto", 300);
     let signed = pay(post("/a", b"words"), &app).await;
     assert_eq!(signed.send(&app).await.settlement().amount, Some(Amount(300)));
     assert_eq!(signed.send_to(post("/a", b"other"), &app).await.code().1, "bound-to-other-request");

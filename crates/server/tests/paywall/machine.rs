@@ -6,13 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use farthing_protocol::digest::BodyHash;
 use farthing_protocol::rail::{Outcome, UnknownOutcome};
-use farthing_protocol::{Binding, Limits};
+use farthing_protocol::{Amount, Limits};
+use farthing_server::Durability;
 use farthing_server::answer::{Answer, Content, Situation};
 use farthing_server::desk::{Desk, Entry};
-use farthing_server::flow::{
-    Action, HandlerAnswer, HandlerEnd, Kept, Notices, Opened, Question, Route, Seller,
-};
-use farthing_server::{Durability, OnDisconnect};
+use farthing_server::flow::{Action, HandlerAnswer, HandlerEnd, Kept, Opened, Question, Route, Seller};
+use farthing_server::metering::{End, Metered, Next};
+use farthing_server::pricing::Prices;
+use futures_util::FutureExt as _;
 use http::{HeaderMap, StatusCode};
 
 use crate::scripted::*;
@@ -35,21 +36,9 @@ impl Machine {
             receipt_key: receipt_key(),
             limits: Limits::default(),
             owner_id: [1; 16],
+            payments: "".into(),
         });
-        let mut route = Route {
-            seller,
-            price: "$0.001".parse().unwrap(),
-            description: None,
-            mime_type: None,
-            extensions: Default::default(),
-            binding: Binding::Body,
-            repeatable: None,
-            handler_deadline: Duration::from_secs(60),
-            on_disconnect: OnDisconnect::Finish,
-            max_timeout_seconds: 300,
-            durability: Durability::Durable,
-            notices: Notices::default(),
-        };
+        let mut route = Route::new(seller, Prices::of("$0.001".parse().unwrap()));
         change(&mut route);
         Self { route: Arc::new(route), ledger: Ledger::default(), desk: Desk::new(8) }
     }
@@ -137,6 +126,37 @@ fn a_long_body_comes_back_untouched_and_only_after_the_capture() {
     assert_eq!((answer.situation, answer.status.as_u16()), (Situation::Pending, 503));
     let answer = answered(machine.settle(Action::Settle(settling)));
     assert!(matches!(answer.content, Content::Long("the film")));
+}
+
+#[test]
+fn a_metered_body_leaves_before_anything_is_captured_and_is_captured_on_its_way_and_at_its_end() {
+    let mut machine = Machine::new(|route| route.metered = Some(Metered::default()));
+    let (signed, action) = machine.pay("/a");
+    let Action::Run(held) = machine.settle(action) else { panic!("not held") };
+    let meter = held.meter().unwrap();
+    let charge = |amount| meter.charge(Amount(amount)).now_or_never().unwrap();
+    charge(10).unwrap();
+    let Action::Stream { answer, tap, streaming } = held.ended(ok(Content::Long("the film")), NOW) else {
+        panic!("not let out")
+    };
+    assert_eq!(answer.situation, Situation::Paid);
+    assert!(matches!(answer.content, Content::Long("the film")));
+    assert_eq!((streaming.id(), machine.ledger.captures()), (signed.id(), 0));
+
+    assert_eq!(streaming.next(NOW), Next::Wait(5));
+    assert_eq!(streaming.next(NOW + 5), Next::Capture(Amount(10)));
+    charge(20).unwrap();
+    let Question::Later(later) = streaming.part(Amount(10)) else { panic!("this rail holds money") };
+    streaming.parted(Amount(10), machine.ledger.apply(&later.alone().unwrap()).into(), NOW + 5);
+    assert_eq!((streaming.next(NOW + 6), machine.ledger.taken()), (Next::Wait(4), vec![(10, false)]));
+    drop(tap);
+    assert!(charge(1).is_err());
+    let Next::Close(figures) = streaming.next(NOW + 6) else { panic!("still open") };
+    assert_eq!((figures.used, figures.captured, figures.end), (Amount(30), Amount(10), End::Gone));
+    let answer = answered(machine.settle(streaming.close(figures)));
+    assert_eq!((answer.situation, answer.status.as_u16()), (Situation::AnswerNotKept, 409));
+    assert_eq!(machine.ledger.taken(), [(10, false), (30, true)]);
+    assert_eq!(machine.ledger.balance("alice"), 1_000_000 - 30);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use farthing_protocol::rail::{
     Ask, Authorized, BoxFuture, Capture, Facilitator, FacilitatorError, Flow, Hold, Offer, OfferError,
     Operation, Outcome, Owner, PaymentFault, PaymentId, Presented, UnknownOutcome,
 };
+use farthing_protocol::siwx::SignInKind;
 use farthing_protocol::v2::{
     FacilitatorRequest, PaymentPayload, PaymentRequirements, SettlementResponse, SupportedResponse,
     VerifyResponse,
@@ -26,6 +27,12 @@ pub struct Rail {
     pub scheme: &'static str,
     pub network: Network,
     pub payee: &'static str,
+}
+
+impl Rail {
+    fn currency(&self) -> &'static str {
+        if self.network.as_str() == "test:coins" { "XTS" } else { "USD" }
+    }
 }
 
 fn malformed(field: &str) -> PaymentFault {
@@ -45,6 +52,11 @@ fn wrap(payment: &PaymentPayload, payload: &Value) -> PaymentPayload {
     PaymentPayload { payload: payload.into(), ..payment.clone() }
 }
 
+/// What an account signs to sign in.
+pub fn sign_in(address: &str, text: &str) -> String {
+    format!("{address}:{}", PaymentId(digest::sha256(text.as_bytes())))
+}
+
 pub fn payment_id(signed: &Value) -> PaymentId {
     PaymentId(digest::sha256(signed.to_string().as_bytes()))
 }
@@ -60,7 +72,7 @@ impl Offer for Rail {
         Flow::Escrow
     }
     fn amount(&self, price: &Price) -> Result<Amount, OfferError> {
-        if price.currency() != "USD" {
+        if price.currency() != self.currency() {
             let (asset, network) = (price.currency().into(), self.network.to_string());
             return Err(OfferError::UnknownAsset { asset, network });
         }
@@ -75,7 +87,7 @@ impl Offer for Rail {
             scheme: self.scheme.into(),
             network: self.network.clone(),
             amount: self.amount(ask.price)?,
-            asset: "USD".into(),
+            asset: self.currency().into(),
             pay_to: self.payee.into(),
             max_timeout_seconds: ask.max_timeout_seconds,
             extra,
@@ -83,6 +95,9 @@ impl Offer for Rail {
     }
     fn differs_by_digest_alone(&self) -> bool {
         true
+    }
+    fn shown(&self, asset: &str, amount: Amount) -> Option<(String, String)> {
+        Some((amount.decimal(6), asset.into()))
     }
     fn dynamic_extra(&self) -> &[&str] {
         &["requestDigest", "until"]
@@ -147,17 +162,28 @@ impl Offer for Rail {
     ) -> Result<PaymentPayload, PaymentFault> {
         let id = presented.id.0;
         let payload = match operation {
-            Operation::Capture { amount, answer } => {
-                json!({"type": "capture", "id": id, "epoch": epoch, "amount": amount, "answer": answer})
+            Operation::Capture { amount, answer, last } => {
+                json!({
+                    "type": "capture", "id": id, "epoch": epoch, "amount": amount, "answer": answer, "last": last,
+                })
             }
             Operation::Void => json!({"type": "void", "id": id, "epoch": epoch}),
             Operation::Refund { .. } => return Err(malformed("payload.type")),
         };
         Ok(wrap(payment, &payload))
     }
+    fn sign_in(&self) -> Option<SignInKind> {
+        Some(SignInKind::Ed25519)
+    }
+    fn signed_in(&self, address: &str, text: &str, signature: &str) -> Option<String> {
+        (signature == sign_in(address, text)).then(|| address.to_owned())
+    }
     fn capture_together(&self, captures: &[Capture<'_>]) -> Option<Result<PaymentPayload, PaymentFault>> {
-        let each = captures.iter().map(|Capture { presented, epoch, amount, answer, .. }| {
-            json!({"type": "capture", "id": presented.id.0, "epoch": epoch, "amount": amount, "answer": answer})
+        let each = captures.iter().map(|Capture { presented, epoch, amount, answer, last, .. }| {
+            let id = presented.id.0;
+            json!({
+                "type": "capture", "id": id, "epoch": epoch, "amount": amount, "answer": answer, "last": last,
+            })
         });
         let list: Vec<Value> = each.collect();
         Some(Ok(wrap(captures.first()?.payment, &json!({"type": "captures", "list": list}))))
@@ -209,6 +235,7 @@ struct Books {
     calls: Vec<String>,
     wishes: usize,
     captures: usize,
+    taken: Vec<(u128, bool)>,
 }
 
 /// A ledger that is its own facilitator. Every payer begins with a million units.
@@ -241,6 +268,10 @@ impl Ledger {
     /// How many captures took money: L.
     pub fn captures(&self) -> usize {
         self.books().captures
+    }
+    /// All captures that took place: cumulative amount, and whether it was the last.
+    pub fn taken(&self) -> Vec<(u128, bool)> {
+        self.books().taken.clone()
     }
     /// How many calls asked for a statement.
     pub fn wishes(&self) -> usize {
@@ -377,7 +408,7 @@ impl Books {
         if payload["epoch"] != payment.epoch {
             return Err(reason::STALE_OWNER);
         }
-        let ends = if kind == "void" { "voided" } else { "captured" };
+        let ends = if kind == "void" && payment.captured == 0 { "voided" } else { "captured" };
         if payment.state != "held" {
             return if payment.state == ends {
                 Ok(payment.settled(&id))
@@ -389,7 +420,19 @@ impl Books {
             if now > payment.deadline {
                 return Err(reason::CAPTURE_EXPIRED);
             }
-            payment.captured = payload["amount"].as_str().unwrap().parse().unwrap();
+            let amount: u128 = payload["amount"].as_str().unwrap().parse().unwrap();
+            if amount > payment.max {
+                return Err(reason::AMOUNT_EXCEEDED);
+            }
+            if amount < payment.captured {
+                return Err(reason::INVALID_TRANSACTION_STATE);
+            }
+            let last = payload["last"] == true;
+            self.taken.push((amount, last));
+            payment.captured = amount;
+            if !last {
+                return Ok(payment.settled(&id));
+            }
             payment.answer = serde_json::from_value(payload["answer"].clone()).unwrap();
             self.captures += 1;
         }
@@ -433,7 +476,7 @@ impl Facilitator for Ledger {
             self.apply(request)
         })
     }
-    fn payment<'a>(&'a self, _: &'a PaymentId) -> BoxFuture<'a, Result<Option<Value>, FacilitatorError>> {
-        Box::pin(async { Ok(None) })
+    fn payment<'a>(&'a self, id: &'a PaymentId) -> BoxFuture<'a, Result<Option<Value>, FacilitatorError>> {
+        Box::pin(async move { Ok(Some(json!({"state": self.state(id)}))) })
     }
 }

@@ -8,7 +8,7 @@ use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use farthing_protocol::rail::PaymentId;
-use farthing_protocol::v2::{PaymentRequired, SettlementResponse};
+use farthing_protocol::v2::{Offer, PaymentRequired, SettlementResponse};
 use farthing_protocol::{Limits, SecretKey, Verbatim, header};
 use farthing_server::{Paywall, PaywallBuilder};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -165,7 +165,9 @@ static NONCE: AtomicU64 = AtomicU64::new(0);
 
 impl Signed {
     pub fn new(ask: Asking, terms: &PaymentRequired) -> Self {
-        let offer = terms.offers().next().unwrap();
+        Self::accepting(ask, terms.offers().next().unwrap())
+    }
+    pub fn accepting(ask: Asking, offer: Offer) -> Self {
         let nonce = NONCE.fetch_add(1, Ordering::SeqCst).to_string();
         let signed = json!({
             "payer": "alice", "nonce": nonce, "digest": offer.extra["requestDigest"], "amount": offer.amount,

@@ -180,3 +180,27 @@ async fn a_rail_of_version_2_alone_says_nothing_of_version_1() {
     assert_eq!(got.code(), (400, "unsupported-version".into(), "new".into()));
     assert_eq!(signed.send(&app).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_payment_of_version_1_pays_any_of_several_prices() {
+    let street = Street::new();
+    let paywall = street.paywall(ChainRail { old: true, ..chain_rail("exact") });
+    let hits = street.hits.clone();
+    let page = move || async move { format!("run {}", hits.hit()) };
+    let layer = paywall.price("$0.001").or_price("$0.002");
+    let app = Router::new().route("/a", route_get(page).layer(layer));
+    let unpaid = get("/a").send(&app).await.problem();
+    for (number, amount) in ["1000", "2000"].into_iter().enumerate() {
+        let offer = &unpaid["accepts"][number];
+        assert_eq!(offer["maxAmountRequired"], amount);
+        let payload = authorization(&offer["maxAmountRequired"], &offer["payTo"]);
+        let payment =
+            json!({"x402Version": 1, "scheme": "exact", "network": offer["network"], "payload": payload});
+        let paid = with_v1(&get("/a"), &payment).send(&app).await;
+        assert_eq!((paid.status.as_u16(), settlement_v1(&paid).success), (200, true), "{}", paid.text());
+    }
+    let payload = authorization(&json!("500"), &unpaid["accepts"][0]["payTo"]);
+    let payment = json!({"x402Version": 1, "scheme": "exact", "network": "base-sepolia", "payload": payload});
+    assert_eq!(with_v1(&get("/a"), &payment).send(&app).await.status, 402);
+    assert_eq!(street.count(), (2, 2, 2));
+}
