@@ -15,6 +15,7 @@ use crate::http::{Http, Timeouts};
 use crate::journal::{Journal, MemoryJournal};
 use crate::policy::Policy;
 use crate::rules::{Hours, MAX_CAPTURE, MAX_VALIDITY, OriginRule, PriceRise, Rules, seconds};
+use crate::sign_in::Sessions;
 
 /// Builds a [`Client`]. Without a rail, a budget and an allowed origin it pays nothing.
 #[derive(Debug)]
@@ -294,6 +295,7 @@ impl ClientBuilder {
             limits: self.limits,
             patience: self.patience,
             receipt_body_bytes: self.receipt_body_bytes,
+            sessions: Sessions::default(),
         }))
     }
 }

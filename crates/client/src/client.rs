@@ -24,7 +24,7 @@ use crate::quote::Quote;
 use crate::request::Request;
 
 /// How long the network may take to say what became of a payment.
-const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the network may take to say what an offer needs to be paid.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -150,7 +150,8 @@ impl Client {
             End::Paid(report) => Some(*report),
             _ => None,
         };
-        let incoming = incoming.ok_or(ClientError::OutOfTurn)?;
+        let mut incoming = incoming.ok_or(ClientError::OutOfTurn)?;
+        incoming.meter(&flow, payment.as_ref());
         Ok(Paid::new(incoming, payment, self.0.body_bytes))
     }
 

@@ -6,6 +6,7 @@ use bytes::BytesMut;
 
 use crate::error::ClientError;
 use crate::http::Body;
+use crate::metered::SETTLEMENT_EVENT;
 
 /// Bytes of one event, or of one line, that are read.
 const EVENT_BYTES: usize = 1024 * 1024;
@@ -24,16 +25,16 @@ pub struct ServerEvent {
 /// The events of an answer, one by one.
 pub struct Events<'a> {
     body: &'a mut Body,
-    parser: Parser,
+    parser: &'a mut Parser,
 }
 
 impl<'a> Events<'a> {
-    pub(crate) fn new(body: &'a mut Body) -> Self {
-        Self { body, parser: Parser::default() }
+    pub(crate) fn new(body: &'a mut Body, parser: &'a mut Parser) -> Self {
+        Self { body, parser }
     }
 
     /// The next event, as soon as it is there; `None` at the end. An event that the stream's end cuts off
-    /// is dropped.
+    /// is dropped, and so is what the seller says about the payment of a stream that is paid for while it comes.
     ///
     /// # Errors
     /// [`ClientError::Broken`], also when nothing comes within the client's idle timeout;
@@ -41,6 +42,9 @@ impl<'a> Events<'a> {
     pub async fn next(&mut self) -> Result<Option<ServerEvent>, ClientError> {
         loop {
             if let Some(event) = self.parser.next()? {
+                if event.event == SETTLEMENT_EVENT && self.body.metered().is_some() {
+                    continue;
+                }
                 return Ok(Some(event));
             }
             let piece = self.body.chunk().await.map_err(|why| ClientError::Broken { why })?;
@@ -58,7 +62,7 @@ impl fmt::Debug for Events<'_> {
 
 /// Lines into events, whatever pieces they come in.
 #[derive(Default)]
-struct Parser {
+pub(crate) struct Parser {
     unread: BytesMut,
     /// Bytes of `unread` in which no line ends.
     searched: usize,

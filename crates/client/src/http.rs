@@ -6,10 +6,15 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream};
+use http::header::{CONNECTION, TE};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::flow::Flow;
+use crate::metered::Metered;
 use crate::prepared::PaymentHeader;
+use crate::report::PaymentReport;
 use crate::request::Request;
 
 /// How long a peer may take.
@@ -37,13 +42,24 @@ pub(crate) struct Incoming {
     pub(crate) body: Body,
 }
 
+impl Incoming {
+    /// Sees to the payment of an answer that is paid for while it comes.
+    pub(crate) fn meter(&mut self, flow: &Flow, report: Option<&PaymentReport>) {
+        if let Some(metered) = report.and_then(|report| flow.meter(self, report)) {
+            self.body.metered = Some(Box::new(metered));
+        }
+    }
+}
+
 /// A body: what was read so far, and the rest.
 pub(crate) struct Body {
     read: BytesMut,
-    rest: Option<reqwest::Response>,
+    rest: Option<reqwest::Body>,
     /// When all that is read at once must be there.
     deadline: Instant,
     idle: Duration,
+    /// Who sees to its payment, where that goes on while it comes.
+    metered: Option<Box<Metered>>,
 }
 
 impl Http {
@@ -81,6 +97,8 @@ impl Http {
             let mut value = HeaderValue::from_str(payment.expose()).map_err(|error| error.to_string())?;
             value.set_sensitive(true);
             sent = sent.header(payment.name(), value);
+            // What became of a payment that goes on while the answer comes can be said behind it only.
+            sent = sent.header(TE, "trailers").header(CONNECTION, "te");
         }
         let answer = timeout_at(deadline, sent.send()).await.map_err(|_| TIMED_OUT)?;
         Ok(self.incoming(answer.map_err(|error| shown(&error))?, deadline))
@@ -102,7 +120,12 @@ impl Http {
     fn incoming(&self, mut answer: reqwest::Response, deadline: Instant) -> Incoming {
         let headers = std::mem::take(answer.headers_mut());
         let (status, idle) = (answer.status(), self.timeouts.idle);
-        Incoming { status, headers, body: Body { read: BytesMut::new(), rest: Some(answer), deadline, idle } }
+        let rest = Some(answer.into());
+        Incoming {
+            status,
+            headers,
+            body: Body { read: BytesMut::new(), rest, deadline, idle, metered: None },
+        }
     }
 }
 
@@ -121,12 +144,35 @@ impl Body {
         Ok((Bytes::copy_from_slice(start), complete))
     }
 
+    /// Who sees to its payment, where that goes on while it comes.
+    pub(crate) fn metered(&self) -> Option<&Metered> {
+        self.metered.as_deref()
+    }
+
+    /// Ends the connection, unless it has ended.
+    pub(crate) fn hang_up(self) -> Option<Metered> {
+        self.metered.map(|metered| *metered)
+    }
+
     /// The next piece, as soon as it is there; `None` at the end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, String> {
-        if self.read.is_empty() && !late(timeout(self.idle, self.pull())).await? {
-            return Ok(None);
+        if self.read.is_empty() {
+            let pulled = late(timeout(self.idle, self.pull())).await;
+            if !matches!(pulled, Ok(true)) {
+                return self.over(pulled.err()).await;
+            }
         }
         Ok(Some(self.read.split().freeze()))
+    }
+
+    /// The end, good or bad.
+    async fn over(&mut self, broken: Option<String>) -> Result<Option<Bytes>, String> {
+        if let Some(metered) = &mut self.metered {
+            // So that the seller sees that nobody reads on.
+            self.rest = None;
+            metered.over(broken.is_none()).await;
+        }
+        broken.map_or(Ok(None), Err)
     }
 
     /// All pieces; the end after the first error.
@@ -146,12 +192,23 @@ impl Body {
     /// Reads one more piece that is not empty; `false` at the end.
     async fn pull(&mut self) -> Result<bool, String> {
         while let Some(rest) = &mut self.rest {
-            match rest.chunk().await.map_err(|error| shown(&error))? {
-                None => self.rest = None,
-                Some(piece) if piece.is_empty() => {}
-                Some(piece) => {
+            let Some(frame) = rest.frame().await else {
+                self.rest = None;
+                break;
+            };
+            match frame.map_err(|error| shown(&error))?.into_data() {
+                Ok(piece) if piece.is_empty() => {}
+                Ok(piece) => {
+                    if let Some(metered) = &mut self.metered {
+                        metered.saw(&piece);
+                    }
                     self.read.extend_from_slice(&piece);
                     return Ok(true);
+                }
+                Err(frame) => {
+                    if let (Ok(trailers), Some(metered)) = (frame.into_trailers(), &mut self.metered) {
+                        metered.ended_with(trailers);
+                    }
                 }
             }
         }

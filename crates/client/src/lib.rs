@@ -18,6 +18,11 @@
 //! }
 //! ```
 //!
+//! What was paid for before and is still good is used first: where a server asks for it, the client proves the key
+//! of its account, once for each request, and pays only when that does not help. It signs such a proof for the origin
+//! that it asked, over a private connection, where it would be allowed to pay, and for one known statement, which says
+//! that nothing is paid. Budgets are not touched by it.
+//!
 //! What it will not do: pay an origin that was not allowed, sign without a [`Budget`] for the asset, sign twice
 //! for one request, send a payment over plain http or to another origin, pay an origin at another payee than
 //! before, or take a payment with an unknown outcome for one that failed. It presents that same payment again,
@@ -28,6 +33,7 @@
 
 mod answer;
 pub mod approval;
+mod attested;
 pub mod budget;
 mod builder;
 mod calendar;
@@ -40,6 +46,7 @@ pub mod journal;
 #[cfg(feature = "keystore")]
 pub mod keystore;
 mod line;
+mod metered;
 #[cfg(feature = "middleware")]
 pub mod middleware;
 mod paying;
@@ -52,6 +59,7 @@ mod report;
 mod request;
 mod resume;
 mod rules;
+mod sign_in;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod terms;

@@ -231,7 +231,8 @@ pub(crate) fn answered(
 ) -> Result<reqwest::Response, ClientError> {
     let url = flow.request().url();
     match (end, last) {
-        (Ok(End::Paid(report)), Some(last)) => {
+        (Ok(End::Paid(report)), Some(mut last)) => {
+            last.meter(flow, Some(&report));
             let mut response = response(last, url)?;
             response.extensions_mut().insert(*report);
             Ok(response)

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use farthing_protocol::digest::sha256;
+use farthing_protocol::payment_identifier::{self, Identifier};
 use farthing_protocol::rail::{Confirmation, OfferError, Pay, SignedPayment};
 use farthing_protocol::v1::{self, PaymentPayloadV1};
 use farthing_protocol::v2::{self, Extensions, Offer, PaymentPayload};
-use farthing_protocol::{Amount, Binding, PublicKey, RequestDigest, header, receipt};
+use farthing_protocol::{Amount, Binding, PublicKey, RequestDigest, header, offer_receipt, receipt};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use tracing::debug;
@@ -20,6 +21,7 @@ use crate::journal::{Journal, JournalError, PricedPlace, Record, ReserveError, S
 use crate::prepared::{Parts, PaymentHeader, Prepared, Version};
 use crate::request::Request;
 use crate::rules::{PriceRise, Rules};
+use crate::sign_in::Sessions;
 use crate::terms::Terms;
 use crate::text::{SHOWN, plain};
 
@@ -37,6 +39,8 @@ pub struct Policy {
     pub(crate) patience: Patience,
     /// Bytes of a paid answer's body that are read to check its receipt.
     pub(crate) receipt_body_bytes: usize,
+    /// What servers gave for use instead of a proof or a payment.
+    pub(crate) sessions: Sessions,
 }
 
 impl Policy {
@@ -318,6 +322,7 @@ impl Policy {
             status: None,
             settled: None,
             receipt: None,
+            receipt_jws: None,
         };
         // The payment goes no further than this, so what was reserved for it can be given back.
         self.journal.record(ticket, record).inspect_err(|_| self.journal.cancel(ticket))
@@ -389,6 +394,16 @@ fn allowed(request: &Request, choice: &Choice<'_>) -> Result<(), Refused> {
 /// The value of a version 2 header: the offer verbatim, and the server's extensions with the rail's in them.
 fn header_of(terms: &Terms, offer: &Offer, payment: &SignedPayment, receipt: bool) -> Option<String> {
     let mut extensions = terms.extensions.clone();
+    if let Some(echo) =
+        extensions.get(offer_receipt::EXTENSION).and_then(|issued| offer_receipt::echo(issued))
+    {
+        extensions.insert(offer_receipt::EXTENSION.to_owned(), echo);
+    }
+    let named = extensions.get(payment_identifier::EXTENSION);
+    let named = named.and_then(|issued| payment_identifier::answer(issued, &Identifier::of(&payment.id)));
+    if let Some(named) = named {
+        extensions.insert(payment_identifier::EXTENSION.to_owned(), named);
+    }
     if receipt && !extensions.contains_key(receipt::EXTENSION) {
         extensions.insert(receipt::EXTENSION.to_owned(), RawValue::from_string("{}".to_owned()).ok()?);
     }

@@ -6,13 +6,19 @@ use farthing_protocol::rail::{Confirmation, PaymentId};
 use farthing_protocol::receipt::{self, Receipt, SignedReceipt};
 use farthing_protocol::v1::{SettlementResponseV1, network_of};
 use farthing_protocol::v2::SettlementResponse;
-use farthing_protocol::{Amount, Limits, Network, json, reason};
-use http::Method;
+use farthing_protocol::{Amount, Limits, Network, WireError, json, reason};
+use http::{HeaderMap, Method};
+use serde_json::Value;
 
-use crate::flow::Answer;
+use crate::attested;
+use crate::flow::{Answer, plausible};
+use crate::journal::Answered;
 use crate::prepared::{Prepared, Version};
 use crate::terms::one_value;
 use crate::text::{SHOWN, plain};
+
+/// `extra.state` of the settlement in the headers of an answer that is paid for while it comes.
+const AUTHORIZED: &str = "authorized";
 
 /// What a paid answer cost, and what proves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +47,14 @@ pub struct PaymentReport {
     pub receipt: Option<Receipt>,
     /// That receipt as it came: JSON, with the seller's signature.
     pub signed_receipt: Option<String>,
+    /// The seller's receipt of x402's `offer-receipt`, a compact JWS, when it says what happened and is signed: with
+    /// the key that the offer announced, or with the one it carries where the offer announced none.
+    pub receipt_jws: Option<String>,
     /// Whether the payment was settled before it was presented this time: nothing more was charged.
     pub replayed: bool,
+    /// Whether the answer is still paid for while it comes: `amount` is the most it can be until its end, and
+    /// the budget stays reserved.
+    pub open: bool,
     /// What is missing or wrong.
     pub flags: Vec<Flag>,
 }
@@ -58,6 +70,50 @@ impl PaymentReport {
     #[must_use]
     pub fn cost(&self) -> String {
         format!("{} {}", self.amount.decimal(self.scale), self.currency)
+    }
+
+    /// Takes in a settlement that fits the payment, with the network's word and the receipt in it; returns what
+    /// to keep of it.
+    pub(crate) fn settled(
+        &mut self,
+        prepared: &Prepared,
+        answer: &Answer,
+        settlement: (Amount, &SettlementResponse),
+        limits: &Limits,
+    ) -> Answered {
+        let (amount, response) = settlement;
+        self.amount = amount;
+        let mut answered = Answered { settled: Some(amount), ..Answered::default() };
+        let confirmation = prepared.0.rail.confirm(&prepared.0.payment, response);
+        self.hear(plausible(confirmation, prepared.max_amount()));
+        if self.confirmation == Confirmation::NotTaken {
+            self.flags.push(Flag::Contradicted("the network says that nothing was taken".into()));
+        }
+        match check_receipt(prepared, answer, self.amount, response, limits) {
+            Ok(None) => {}
+            Ok(Some(checked)) => {
+                answered.receipt = Some(checked.signed.clone());
+                (self.receipt, self.signed_receipt) = (Some(checked.receipt), Some(checked.signed));
+                self.flags.extend(checked.flag);
+            }
+            Err(flag) => self.flags.push(flag),
+        }
+        match attested::check(prepared, response) {
+            Ok(receipt) => (self.receipt_jws, answered.receipt_jws) = (receipt.clone(), receipt),
+            Err(why) => self.flags.push(Flag::ReceiptInvalid(format!("of x402's offer-receipt: {why}"))),
+        }
+        answered
+    }
+
+    /// Takes in the network's word.
+    pub(crate) fn hear(&mut self, confirmation: Confirmation) {
+        match &confirmation {
+            Confirmation::Taken(amount) => self.amount = *amount,
+            Confirmation::NotTaken => self.amount = Amount::ZERO,
+            Confirmation::Contradicted(why) => self.flags.push(Flag::Contradicted(why.clone())),
+            Confirmation::Open | Confirmation::Unproven => {}
+        }
+        self.confirmation = confirmation;
     }
 }
 
@@ -85,20 +141,28 @@ pub(crate) enum Settlement {
     Missing,
     Invalid(String),
     Pending,
-    Failed { reason: Option<String>, response: SettlementResponse },
-    Settled { amount: Amount, response: SettlementResponse },
+    Failed {
+        reason: Option<String>,
+        response: SettlementResponse,
+    },
+    /// The money is held, and is taken while the answer comes.
+    Authorized,
+    Settled {
+        amount: Amount,
+        response: SettlementResponse,
+    },
 }
 
 impl Settlement {
-    /// Reads the settlement of the payment's version strictly and compares it with what was signed.
-    pub(crate) fn read(prepared: &Prepared, answer: &Answer, limits: &Limits) -> Self {
-        let invalid = |why: &str| Self::Invalid(why.to_owned());
+    /// Reads the settlement of the payment's version strictly and compares it with what was signed. `headers`
+    /// are an answer's, or its trailers.
+    pub(crate) fn read(prepared: &Prepared, headers: &HeaderMap, limits: &Limits) -> Self {
         let version = prepared.header().version();
         let name = match version {
             Version::V1 => X_PAYMENT_RESPONSE,
             Version::V2 => PAYMENT_RESPONSE,
         };
-        let value = match one_value(&answer.headers, name) {
+        let value = match one_value(headers, name) {
             Ok(Some(value)) => value,
             Ok(None) => return Self::Missing,
             Err(()) => return Self::Invalid(format!("there is more than one {name} header")),
@@ -107,6 +171,16 @@ impl Settlement {
             Version::V1 => header::decode_settlement_v1(value, limits).map(meant),
             Version::V2 => header::decode_settlement(value, limits),
         };
+        Self::compared(prepared, response)
+    }
+
+    /// As [`read`](Self::read), from the data of a stream's last event.
+    pub(crate) fn read_event(prepared: &Prepared, data: &[u8], limits: &Limits) -> Self {
+        Self::compared(prepared, json::read(data, limits))
+    }
+
+    fn compared(prepared: &Prepared, response: Result<SettlementResponse, WireError>) -> Self {
+        let invalid = |why: &str| Self::Invalid(why.to_owned());
         let response = match response {
             Ok(response) => response,
             Err(error) => return Self::Invalid(plain(&error.to_string(), SHOWN)),
@@ -129,6 +203,14 @@ impl Settlement {
         let amount = response.amount.unwrap_or(prepared.max_amount());
         if amount > prepared.max_amount() {
             return invalid("it takes more than was signed for");
+        }
+        if response.extra.get("state").and_then(Value::as_str) == Some(AUTHORIZED) {
+            let most = response.extra.get("maxAmount").and_then(Value::as_str).map(str::parse::<Amount>);
+            return match most {
+                None => Self::Authorized,
+                Some(Ok(most)) if most <= prepared.max_amount() => Self::Authorized,
+                Some(_) => invalid("it holds more than was signed for"),
+            };
         }
         Self::Settled { amount, response }
     }

@@ -13,11 +13,13 @@ use crate::error::ClientError;
 
 /// Headers that the client writes itself: a caller's would change where the request goes, how its body is
 /// read, or what pays for it.
-const OWN: [&str; 8] = [
+const OWN: [&str; 10] = [
     "connection",
     "content-length",
     "host",
+    "pass-token",
     "payment-signature",
+    "sign-in-with-x",
     "te",
     "transfer-encoding",
     "upgrade",
@@ -77,6 +79,13 @@ impl Request {
         }
         self.headers.append(name, value);
         Ok(())
+    }
+
+    /// The request with a header of the client's own.
+    pub(crate) fn carrying(&self, name: HeaderName, value: HeaderValue) -> Self {
+        let mut carrying = self.clone();
+        carrying.headers.insert(name, value);
+        carrying
     }
 
     /// Sets the body.

@@ -106,7 +106,7 @@ async fn t28_what_is_not_known_is_not_paid() {
         ("asset", json!("USDC"), Rule::UnknownAsset),
         ("asset", json!("CENT"), Rule::NoBudget),
         ("network", json!("farthing:ffffffffffffffffffffffffffffffff"), Rule::NoRail),
-        ("scheme", json!("upto"), Rule::Offer),
+        ("scheme", json!("batch-settlement"), Rule::Offer),
         ("extra.requestDigest", json!("00".repeat(32)), Rule::ForeignDigest),
         ("extra.binding", json!(3), Rule::Offer),
     ];

@@ -2,36 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "../../testkit/src/log.rs"]
+mod log;
 mod scripted;
 
-use std::sync::{Arc, Mutex};
-
+use log::Log;
 use scripted::*;
-
-/// Everything that was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 #[tokio::test]
 async fn t44_no_payment_header_is_logged_or_shown() {
     let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter("trace")
-        .with_writer(move || writer.clone())
-        .with_ansi(false)
-        .finish();
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter("trace").with_writer(log.clone()).with_ansi(false).finish();
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let rail = Rail::new();
     let server = Server::start(|seen| match (seen.payment(), seen.nth) {
@@ -45,7 +27,7 @@ async fn t44_no_payment_header_is_logged_or_shown() {
     let answer = client.get(&server.url).await.unwrap();
     let error = client.get(&server.url).await.unwrap_err();
     let shown = format!("{answer:?} {error:?} {error} {client:?} {:?}", error.prepared());
-    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    let log = log.text();
     assert!(log.contains("payment sent") && log.contains("payment signed"), "logging works: {log}");
     for payment in server.payments() {
         let payload = presented(&payment).payment.payload;

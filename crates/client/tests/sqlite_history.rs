@@ -151,6 +151,20 @@ fn a_file_of_the_older_format_is_brought_to_this_one_with_all_that_counts() {
 }
 
 #[test]
+fn a_file_of_format_2_learns_to_keep_receipts_of_the_other_kind() {
+    let (_directory, path) = place();
+    drop(open(&path));
+    let file = Connection::open(&path).unwrap();
+    file.execute_batch("ALTER TABLE payments DROP COLUMN receipt_jws; PRAGMA user_version = 2;").unwrap();
+    drop(file);
+    let journal = open(&path);
+    assert!(journal.payments(&Filter::default()).unwrap().is_empty());
+    let columns = "SELECT count(*) FROM pragma_table_info('payments') WHERE name = 'receipt_jws'";
+    let count: i64 = Connection::open(&path).unwrap().query_row(columns, [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 1);
+}
+
+#[test]
 fn windows_that_are_long_over_are_dropped() {
     let (_directory, path) = place();
     let journal = open(&path);

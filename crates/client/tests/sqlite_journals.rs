@@ -60,6 +60,7 @@ fn record(id: u8, amount: u128) -> Record {
         status: None,
         settled: None,
         receipt: None,
+        receipt_jws: None,
     }
 }
 
@@ -193,10 +194,12 @@ fn what_the_seller_answered_is_kept_with_the_payment(journal: &dyn Journal) {
         status,
         settled,
         receipt: receipt.map(str::to_owned),
+        receipt_jws: receipt.map(|_| "a.b.c".to_owned()),
     };
     let kept = || {
         let record = journal.find(&id).unwrap().unwrap();
-        (record.standing(), said(record.status, record.settled, record.receipt.as_deref()))
+        let said = said(record.status, record.settled, record.receipt.as_deref());
+        (record.standing(), Answered { receipt_jws: record.receipt_jws, ..said })
     };
     assert_eq!(kept(), (Standing::Signed, Answered::default()));
     let settled = said(Some(200), Some(Amount(50)), Some("{\"receipt\": 1}"));

@@ -9,7 +9,7 @@ mod ask;
 mod choose;
 mod present;
 
-pub(crate) use present::{news, plausible};
+pub(crate) use present::{contradicted, news, plausible, proves};
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ use http::{HeaderMap, StatusCode};
 
 use crate::approval::{ApprovalError, Decision};
 use crate::error::ClientError;
+use crate::http::Incoming;
+use crate::metered::Metered;
 use crate::policy::Policy;
 use crate::prepared::{PaymentHeader, Prepared};
 use crate::quote::Quote;
@@ -142,8 +144,8 @@ enum Stage {
 }
 
 impl Stage {
-    fn asking(request: Request) -> Self {
-        Self::Asking(Box::new(Asking::new(request)))
+    fn asking(request: Request, proves: bool) -> Self {
+        Self::Asking(Box::new(Asking::new(request, proves)))
     }
 
     fn presenting(prepared: Prepared, request: Request) -> Self {
@@ -155,19 +157,19 @@ impl Flow {
     /// Sends `request`, and pays for it if it must.
     #[must_use]
     pub fn pay(policy: Arc<Policy>, request: Request) -> Self {
-        Self { policy, goal: Goal::Pay, stage: Stage::asking(request) }
+        Self { policy, goal: Goal::Pay, stage: Stage::asking(request, true) }
     }
 
     /// Sends `request`, and signs a payment for it if it must, without sending that.
     #[must_use]
     pub fn sign(policy: Arc<Policy>, request: Request) -> Self {
-        Self { policy, goal: Goal::Sign, stage: Stage::asking(request) }
+        Self { policy, goal: Goal::Sign, stage: Stage::asking(request, true) }
     }
 
     /// Sends `request`, and signs nothing.
     #[must_use]
     pub fn quote(policy: Arc<Policy>, request: Request) -> Self {
-        Self { policy, goal: Goal::Quote, stage: Stage::asking(request) }
+        Self { policy, goal: Goal::Quote, stage: Stage::asking(request, false) }
     }
 
     /// Presents a signed payment, for the request it was signed for.
@@ -196,7 +198,14 @@ impl Flow {
     /// Answers `event` with what to do next. `now` is in Unix seconds; `random` must be fresh each time.
     pub fn step(&mut self, event: Event, now: u64, random: [u8; 32]) -> Action {
         let chosen = match &mut self.stage {
-            Stage::Presenting(presenting) => return presenting.step(&self.policy, event, now),
+            Stage::Presenting(presenting) => {
+                if let Event::Answered(answer) = &event
+                    && answer.status.is_success()
+                {
+                    self.policy.sessions.keep(presenting.request(), &answer.headers);
+                }
+                return presenting.step(&self.policy, event, now);
+            }
             Stage::Choosing(choosing) => choosing.step(&self.policy, event, now, random),
             Stage::Asking(asking) => {
                 let terms = match asking.step(&self.policy, event) {
@@ -230,7 +239,7 @@ impl Flow {
     #[must_use]
     pub fn request(&self) -> &Request {
         match &self.stage {
-            Stage::Asking(asking) => asking.request(),
+            Stage::Asking(asking) => asking.sent(),
             Stage::Choosing(choosing) => choosing.request(),
             Stage::Presenting(presenting) => presenting.request(),
         }
@@ -270,18 +279,25 @@ impl Flow {
         self.prepared().map(|prepared| prepared.0.rail.status(&prepared.0.payment))
     }
 
+    /// Who sees to the payment of an answer that is paid for while it comes, to its end.
+    pub(crate) fn meter(&self, answer: &Incoming, report: &PaymentReport) -> Option<Metered> {
+        let prepared = self.prepared().filter(|_| report.open)?.clone();
+        let (status, headers) = (answer.status, &answer.headers);
+        Some(Metered::new(self.policy.clone(), prepared, report.clone(), status, headers))
+    }
+
     /// How many bytes of the body of an answer with this status and these headers the flow wants to see.
-    /// None of a stream of events, nor of a body that says it is too long to be compared with a receipt:
-    /// what was paid for is handed over as it comes.
+    /// None of a stream of events, of a body that says it is too long to be compared with a receipt, or of one
+    /// that is paid for while it comes: what was paid for is handed over as it comes.
     #[must_use]
     pub fn body_limit(&self, status: StatusCode, headers: &HeaderMap) -> usize {
         match &self.stage {
             Stage::Asking(_) if asks_for_payment(status) => self.policy.limits.json_body_bytes,
             Stage::Asking(_) | Stage::Choosing(_) => 0,
-            Stage::Presenting(_) => {
+            Stage::Presenting(presenting) => {
                 let limit = self.policy.receipt_body_bytes;
-                let flows = is_event_stream(headers) || says_longer(headers, limit);
-                if status.is_success() && flows { 0 } else { limit }
+                let flows = status.is_success() && (is_event_stream(headers) || says_longer(headers, limit));
+                if flows || presenting.is_paid_as_it_comes(&self.policy, headers) { 0 } else { limit }
             }
         }
     }

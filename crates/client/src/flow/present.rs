@@ -16,7 +16,7 @@ use crate::error::{ClientError, PaymentRefused, UnknownPayment};
 use crate::journal::{Answered, State};
 use crate::policy::Policy;
 use crate::prepared::{Prepared, Version};
-use crate::report::{Flag, PaymentReport, Settlement, check_receipt};
+use crate::report::{Flag, PaymentReport, Settlement};
 use crate::request::Request;
 use crate::terms::{Said, one_value};
 use crate::text::{SHOWN, plain};
@@ -44,6 +44,8 @@ enum Pending {
 enum Verdict {
     /// It is the answer. The network is asked too unless its word came along.
     Answer(Box<PaymentReport>, State),
+    /// It is the answer, and is paid for while it comes.
+    Flows(Box<PaymentReport>),
     /// Final.
     Refused(PaymentRefused),
     /// Nobody knows: the same payment again, not before this many seconds.
@@ -83,6 +85,10 @@ impl Presenting {
                     self.answer(policy, report, state)
                 }
                 Verdict::Answer(report, state) => self.ask(Pending::Answer(report, state)),
+                Verdict::Flows(report) => {
+                    self.note(policy, State::Sent);
+                    done(Ok(End::Paid(report)))
+                }
             },
             Event::Status(confirmation) => match self.pending.take() {
                 None => done(Err(ClientError::OutOfTurn)),
@@ -90,6 +96,12 @@ impl Presenting {
             },
             Event::LookedUp(_) | Event::Decided(_) => done(Err(ClientError::OutOfTurn)),
         }
+    }
+
+    /// Whether an answer with these headers says that its payment goes on while it comes.
+    pub(super) fn is_paid_as_it_comes(&self, policy: &Policy, headers: &HeaderMap) -> bool {
+        let settlement = Settlement::read(&self.prepared, headers, &policy.limits);
+        matches!(settlement, Settlement::Authorized)
     }
 
     fn send(&mut self, policy: &Policy) -> Action {
@@ -127,13 +139,7 @@ impl Presenting {
         let confirmation = self.plausible(confirmation);
         match pending {
             Pending::Answer(mut report, state) => {
-                match &confirmation {
-                    Confirmation::Taken(amount) => report.amount = *amount,
-                    Confirmation::NotTaken => report.amount = Amount::ZERO,
-                    Confirmation::Contradicted(why) => report.flags.push(Flag::Contradicted(why.clone())),
-                    Confirmation::Open | Confirmation::Unproven => {}
-                }
-                report.confirmation = confirmation;
+                report.hear(confirmation);
                 self.answer(policy, report, state)
             }
             Pending::Refused(mut refused) => {
@@ -172,7 +178,7 @@ impl Presenting {
     }
 
     fn read(&mut self, policy: &Policy, answer: &Answer) -> Verdict {
-        let settlement = Settlement::read(&self.prepared, answer, &policy.limits);
+        let settlement = Settlement::read(&self.prepared, &answer.headers, &policy.limits);
         self.answered = Answered { status: Some(answer.status.as_u16()), ..Answered::default() };
         let mut report = self.report();
         match settlement {
@@ -180,31 +186,8 @@ impl Presenting {
                 return Verdict::Again("the settlement is pending".into(), retry_after(&answer.headers));
             }
             Settlement::Settled { amount, response } => {
-                report.amount = amount;
-                self.answered.settled = Some(amount);
-                let confirmation = self.prepared.0.rail.confirm(&self.prepared.0.payment, &response);
-                report.confirmation = self.plausible(confirmation);
-                match &report.confirmation {
-                    Confirmation::Taken(taken) => report.amount = *taken,
-                    Confirmation::NotTaken => {
-                        report.amount = Amount::ZERO;
-                        report
-                            .flags
-                            .push(Flag::Contradicted("the network says that nothing was taken".into()));
-                    }
-                    Confirmation::Contradicted(why) => report.flags.push(Flag::Contradicted(why.clone())),
-                    Confirmation::Open | Confirmation::Unproven => {}
-                }
-                match check_receipt(&self.prepared, answer, report.amount, &response, &policy.limits) {
-                    Ok(None) => {}
-                    Ok(Some(checked)) => {
-                        self.answered.receipt = Some(checked.signed.clone());
-                        (report.receipt, report.signed_receipt) =
-                            (Some(checked.receipt), Some(checked.signed));
-                        report.flags.extend(checked.flag);
-                    }
-                    Err(flag) => report.flags.push(flag),
-                }
+                let said = report.settled(&self.prepared, answer, (amount, &response), &policy.limits);
+                self.answered = Answered { status: self.answered.status, ..said };
                 let state = if contradicted(&report.confirmation) { State::Unknown } else { State::Settled };
                 return Verdict::Answer(report, state);
             }
@@ -225,6 +208,11 @@ impl Presenting {
                     report.amount = Amount::ZERO;
                 }
                 return Verdict::Answer(report, State::Voided);
+            }
+            Settlement::Authorized => {
+                report.open = true;
+                report.confirmation = Confirmation::Open;
+                return Verdict::Flows(report);
             }
             Settlement::Missing if refuses(answer, policy) => {
                 let said = Said::read(&answer.body, &policy.limits);
@@ -286,7 +274,9 @@ impl Presenting {
             confirmation: Confirmation::Unproven,
             receipt: None,
             signed_receipt: None,
+            receipt_jws: None,
             replayed: self.replayed,
+            open: false,
             flags: Vec::new(),
         })
     }
@@ -314,11 +304,11 @@ pub(crate) fn plausible(confirmation: Confirmation, max: Amount) -> Confirmation
 }
 
 /// Whether the network has said how the payment ended.
-fn proves(confirmation: &Confirmation) -> bool {
+pub(crate) fn proves(confirmation: &Confirmation) -> bool {
     matches!(confirmation, Confirmation::Taken(_) | Confirmation::NotTaken)
 }
 
-fn contradicted(confirmation: &Confirmation) -> bool {
+pub(crate) fn contradicted(confirmation: &Confirmation) -> bool {
     matches!(confirmation, Confirmation::Contradicted(_))
 }
 

@@ -188,6 +188,7 @@ mod tests {
             status: None,
             settled: None,
             receipt: None,
+            receipt_jws: None,
         }
     }
 

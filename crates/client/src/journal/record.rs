@@ -190,6 +190,8 @@ pub struct Record {
     pub settled: Option<Amount>,
     /// The seller's signed receipt, in JSON as it came, once it was verified.
     pub receipt: Option<String>,
+    /// The seller's receipt of x402's `offer-receipt`, a compact JWS, once it was verified.
+    pub receipt_jws: Option<String>,
 }
 
 impl Record {
@@ -229,6 +231,9 @@ impl Record {
         if said.receipt.is_some() {
             self.receipt = said.receipt;
         }
+        if said.receipt_jws.is_some() {
+            self.receipt_jws = said.receipt_jws;
+        }
     }
 
     /// Whether the request had a body.
@@ -261,6 +266,8 @@ pub struct Answered {
     pub settled: Option<Amount>,
     /// The signed receipt in it, in JSON as it came, if it was verified.
     pub receipt: Option<String>,
+    /// The receipt of x402's `offer-receipt` in it, a compact JWS, if it was verified.
+    pub receipt_jws: Option<String>,
 }
 
 #[cfg(test)]

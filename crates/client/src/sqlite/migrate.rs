@@ -8,6 +8,11 @@ use super::{counts, schema};
 use crate::budget::Scope;
 use crate::journal::State;
 
+/// From format 2, which knew no receipts of x402's `offer-receipt`, to format 3.
+pub(super) fn from_2(step: &Connection) -> Read<()> {
+    step.execute_batch("ALTER TABLE payments ADD COLUMN receipt_jws TEXT;")
+}
+
 /// From format 1, which counted by origin and altogether, to format 2, which counts in every scope.
 ///
 /// What was counted stays counted as it is; the new scopes are summed up from the payments. Reservations that

@@ -289,7 +289,8 @@ impl Journal for SqliteJournal {
             step.execute(
                 "UPDATE payments SET state = ?2, taken = ?3, sent_at = coalesce(sent_at, ?4), \
                  closed_at = coalesce(closed_at, ?5), status = coalesce(?6, status), \
-                 settled = coalesce(?7, settled), receipt = coalesce(?8, receipt) WHERE id = ?1",
+                 settled = coalesce(?7, settled), receipt = coalesce(?8, receipt), \
+                 receipt_jws = coalesce(?9, receipt_jws) WHERE id = ?1",
                 params![
                     id.0,
                     name,
@@ -298,7 +299,8 @@ impl Journal for SqliteJournal {
                     state.is_final().then_some(now),
                     said.status,
                     said.settled.map(|amount| amount.to_string()),
-                    said.receipt
+                    said.receipt,
+                    said.receipt_jws
                 ],
             )?;
             if state.is_final() && !before.is_final() {

@@ -18,7 +18,7 @@ pub(super) const CHARGE: &str = "network, asset, origin, amount, payee, agent, t
 /// The columns of a [`Record`], for [`record`].
 pub(super) const RECORD: &str = "id, network, asset, origin, amount, payee, agent, task, charged_at, method, target, header_names, \
     body_hash, digest, receipt_key, version, header, payload, extensions, max_amount, valid_before, \
-    capture_deadline, state, taken, signed_at, status, settled, receipt";
+    capture_deadline, state, taken, signed_at, status, settled, receipt, receipt_jws";
 
 pub(super) type Read<T> = rusqlite::Result<T>;
 
@@ -108,6 +108,7 @@ pub(super) fn record(row: &Row<'_>) -> Read<Record> {
         status: row.get("status")?,
         settled: optional(row, "settled")?,
         receipt: row.get("receipt")?,
+        receipt_jws: row.get("receipt_jws")?,
     })
 }
 
@@ -160,10 +161,12 @@ pub(super) fn write_record(step: &Connection, ticket: i64, record: &Record) -> R
     let mut insert = step.prepare_cached(
         "INSERT INTO payments (ticket, id, network, asset, origin, amount, payee, agent, task, charged_at, \
          method, target, header_names, body_hash, digest, receipt_key, version, header, payload, extensions, \
-         max_amount, valid_before, capture_deadline, state, taken, signed_at, status, settled, receipt) VALUES \
+         max_amount, valid_before, capture_deadline, state, taken, signed_at, status, settled, receipt, \
+         receipt_jws) VALUES \
          (:ticket, :id, :network, :asset, :origin, :amount, :payee, :agent, :task, :charged_at, :method, \
          :target, :header_names, :body_hash, :digest, :receipt_key, :version, :header, :payload, :extensions, \
-         :max_amount, :valid_before, :capture_deadline, :state, :taken, :signed_at, :status, :settled, :receipt)",
+         :max_amount, :valid_before, :capture_deadline, :state, :taken, :signed_at, :status, :settled, :receipt, \
+         :receipt_jws)",
     )?;
     insert.execute(named_params! {
         ":ticket": ticket,
@@ -195,6 +198,7 @@ pub(super) fn write_record(step: &Connection, ticket: i64, record: &Record) -> R
         ":status": record.status,
         ":settled": record.settled.map(|amount| amount.to_string()),
         ":receipt": record.receipt,
+        ":receipt_jws": record.receipt_jws,
     })?;
     Ok(())
 }

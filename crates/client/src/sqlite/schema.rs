@@ -11,7 +11,7 @@ use super::{failed, migrate};
 use crate::journal::JournalError;
 
 /// The format that this version writes, in `user_version`.
-pub const FORMAT: i64 = 2;
+pub const FORMAT: i64 = 3;
 /// Says in the file's header whose it is: `fwal`.
 const APPLICATION: i64 = 0x6677_616c;
 /// The pause before a busy file is tried again while it is opened.
@@ -50,7 +50,7 @@ const TABLES: &str = "
         signed_at INTEGER NOT NULL, sent_at INTEGER, closed_at INTEGER,
         agent TEXT, task TEXT, charged_at INTEGER NOT NULL,
         -- What the seller said.
-        status INTEGER, settled TEXT, receipt TEXT
+        status INTEGER, settled TEXT, receipt TEXT, receipt_jws TEXT
     ) STRICT;
     CREATE INDEX unfinished ON payments (ticket) WHERE closed_at IS NULL;
     CREATE TABLE frozen (since INTEGER NOT NULL) STRICT;
@@ -123,8 +123,12 @@ fn connect(path: &Path, waits: Duration) -> Result<Connection, JournalError> {
     if is_older {
         let step = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         // Here too.
-        if own_format(&step)? == 1 {
+        let found = own_format(&step)?;
+        if found == 1 {
             migrate::from_1(&step).map_err(failed)?;
+        }
+        if found < FORMAT {
+            migrate::from_2(&step).map_err(failed)?;
             step.pragma_update(None, "user_version", FORMAT).map_err(failed)?;
         }
         step.commit().map_err(failed)?;

@@ -16,6 +16,7 @@ use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 pub const NETWORK: &str = "farthing:00112233445566778899aabbccddeeff";
 
@@ -67,7 +68,7 @@ impl Pay for Rail {
     }
 
     fn judge(&self, offer: &PaymentRequirements, _: &RequestDigest, _: u64) -> Result<(), OfferError> {
-        if offer.scheme != "exact" {
+        if !["exact", "upto"].contains(&offer.scheme.as_str()) {
             return Err(OfferError::Field { field: "scheme".into(), why: "is not \u{1b}paid".into() });
         }
         Ok(())
@@ -160,6 +161,11 @@ pub enum Reply {
         headers: Vec<(String, String)>,
         body: Vec<u8>,
     },
+    /// An answer whose bytes after its head come as a test sends them.
+    Flow {
+        headers: Vec<(String, String)>,
+        pieces: Arc<tokio::sync::Mutex<UnboundedReceiver<Vec<u8>>>>,
+    },
     /// Closes the connection after the request was read.
     HangUp,
     /// Never answers.
@@ -172,7 +178,7 @@ impl Reply {
     }
 
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        if let Self::Say { headers, .. } = &mut self {
+        if let Self::Say { headers, .. } | Self::Flow { headers, .. } = &mut self {
             headers.push((name.into(), value.into()));
         }
         self
@@ -346,6 +352,19 @@ async fn serve(mut socket: TcpStream, script: Arc<Script>, log: Arc<Mutex<Vec<Se
         seen
     };
     match script(&seen) {
+        Reply::Flow { headers, pieces } => {
+            let mut out = "HTTP/1.1 200 x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n".to_owned();
+            for (key, value) in headers {
+                out.push_str(&format!("{key}: {value}\r\n"));
+            }
+            out.push_str("\r\n");
+            socket.write_all(out.as_bytes()).await.ok()?;
+            let mut pieces = pieces.lock().await;
+            while let Some(piece) = pieces.recv().await {
+                socket.write_all(&piece).await.ok()?;
+            }
+            let _ = socket.shutdown().await;
+        }
         Reply::HangUp => {}
         Reply::Silence => std::future::pending().await,
         Reply::Say { status, headers, body } => {
