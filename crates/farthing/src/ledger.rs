@@ -8,16 +8,20 @@ use farthing_facilitator::LocalFacilitator;
 use farthing_facilitator::http::{self, HttpOptions};
 use farthing_ledger::admin::{Deposit, NewAsset};
 use farthing_ledger::command::Signed;
+use farthing_ledger::records::{EmbeddedRecords, MemoryRecords};
 use farthing_ledger::recovery::Recovered;
 use farthing_ledger::{Ledger, Options, WeakLedger, keyfile};
 use farthing_protocol::rail::Facilitator;
+use farthing_protocol::records::Records;
 use farthing_protocol::{Amount, Price, PublicKey, SecretKey};
 use farthing_rail_native::NativeSettle;
 
 use crate::Error;
 
 /// Decimal places of both assets.
-const SCALE: u8 = 6;
+pub(crate) const SCALE: u8 = 6;
+/// Where a ledger's directory has the records of whoever sells on it.
+const RECORDS: &str = "records";
 /// What one payer can hold of each asset: 1,000.000000.
 const PAYER_CAP: Amount = Amount(1_000_000_000);
 
@@ -31,11 +35,13 @@ pub struct LocalLedger {
     ledger: Ledger,
     issuer: SecretKey,
     facilitator: Arc<LocalFacilitator>,
+    records: Option<Arc<dyn Records>>,
 }
 
 impl LocalLedger {
-    /// Opens the ledger in `directory`, making it if it is not there. `seller` is the one account that can
-    /// be paid; an existing ledger must have been made for the same.
+    /// Opens the ledger in `directory`, making it if it is not there, and the seller's [records](Self::records)
+    /// beside it. `seller` is the one account that can be paid; an existing ledger must have been made for the
+    /// same.
     ///
     /// # Errors
     /// When the directory is in use, was made otherwise, or cannot be read.
@@ -43,7 +49,9 @@ impl LocalLedger {
         let directory = directory.as_ref();
         let ledger = Ledger::open(directory, Options::closed_loop(seller, PAYER_CAP))?;
         let issuer = keyfile::load_or_create(directory.join("issuer.key"))?;
-        Self::with(ledger, issuer).await
+        let records = EmbeddedRecords::open(directory.join(RECORDS));
+        let records = records.map_err(|error| Error::Config(error.to_string()))?;
+        Ok(Self::with(ledger, issuer).await?.with_records(Arc::new(records)))
     }
 
     /// A ledger in memory, gone with the process: for tests.
@@ -53,10 +61,12 @@ impl LocalLedger {
     pub async fn memory(seller: PublicKey) -> Result<Self, Error> {
         let key = SecretKey::from_seed(random()?);
         let ledger = Ledger::memory(key, Options::closed_loop(seller, PAYER_CAP))?;
-        Self::with(ledger, SecretKey::from_seed(random()?)).await
+        let ledger = Self::with(ledger, SecretKey::from_seed(random()?)).await?;
+        Ok(ledger.with_records(Arc::new(MemoryRecords::new())))
     }
 
-    /// Wraps a ledger, registering both assets with `issuer` unless they are there.
+    /// Wraps a ledger, registering both assets with `issuer` unless they are there. It has no records beside it
+    /// until they are [named](Self::with_records).
     ///
     /// # Errors
     /// When an asset of the same code was registered otherwise.
@@ -68,7 +78,21 @@ impl LocalLedger {
         let rail = NativeSettle::new(ledger.clone()).await?;
         let facilitator =
             Arc::new(LocalFacilitator::new(vec![Arc::new(rail)]).map_err(|e| Error::Config(e.to_string()))?);
-        Ok(Self { ledger, issuer, facilitator })
+        Ok(Self { ledger, issuer, facilitator, records: None })
+    }
+
+    /// Keeps what its seller must remember, such as passes, in `records`: one store for all processes that sell on
+    /// this ledger.
+    #[must_use]
+    pub fn with_records(self, records: Arc<dyn Records>) -> Self {
+        Self { records: Some(records), ..self }
+    }
+
+    /// What its seller remembers beside the ledger, such as who bought a pass. A [paywall](crate::paywall) that is
+    /// given this ledger uses it.
+    #[must_use]
+    pub fn records(&self) -> Option<Arc<dyn Records>> {
+        self.records.clone()
     }
 
     /// The facilitator of this ledger, in process.

@@ -9,9 +9,15 @@ pub mod agent;
 #[cfg(feature = "evm")]
 mod chain;
 #[cfg(feature = "facilitator")]
+pub mod faucet;
+#[cfg(feature = "gateway")]
+pub mod gateway;
+#[cfg(feature = "facilitator")]
 mod ledger;
 #[cfg(feature = "mcp")]
 pub mod mcp;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 
 #[cfg(any(feature = "server", feature = "client"))]
 use std::sync::Arc;
@@ -76,6 +82,10 @@ pub enum Error {
     #[cfg(feature = "evm")]
     #[error(transparent)]
     Evm(#[from] evm::ConfigError),
+    /// A gateway's file cannot be used.
+    #[cfg(feature = "gateway")]
+    #[error(transparent)]
+    Gateway(#[from] gateway::ConfigError),
     /// The operating system refused.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -137,12 +147,16 @@ impl From<&LocalLedger> for Settles {
 }
 
 /// A paywall that sells on a farthing ledger, its own or the one behind a facilitator: `auth-capture` is offered
-/// first, then `exact`, then what chains [`Settles`] names besides.
+/// first, then `exact`, then what chains [`Settles`] names besides; where a price is a maximum, `upto`, then
+/// `auth-capture`.
 ///
 /// `origin` is where clients reach this server (`https://api.example.com`), never the Host header. `payee`
 /// is the account that is credited, and its key can stay offline. `authorizer` is the hot key that captures,
 /// voids and refunds, and can do nothing else; the key that signs receipts is derived from it. Payments that an
 /// earlier process of this seller left in doubt on its own ledger are [ended](LocalLedger::recover) first.
+///
+/// What outlives a request, such as who has bought a pass, it keeps in its records: those of its own
+/// [`LocalLedger`], or of the first chain that [`Settles`] names.
 ///
 /// # Errors
 /// When the origin is not one, or the facilitator settles on no farthing ledger.
@@ -154,23 +168,41 @@ pub async fn paywall(
     settles: impl Into<Settles>,
 ) -> Result<Paywall, Error> {
     let settles: Settles = settles.into();
-    let facilitator = settles.facilitator;
-    let config = |e: &dyn std::fmt::Display| Error::Config(e.to_string());
-    let origin: Origin = origin.parse().map_err(|e| config(&e))?;
-    let receipts = authorizer.derive("receipt");
-    let mut builder = Paywall::builder(origin).receipt_key(receipts);
-    for rail in rails(payee, &authorizer, facilitator.as_ref()).await? {
-        builder = builder.rail(rail);
-    }
-    #[cfg(feature = "evm")]
-    let (builder, facilitator) = chain::add(builder, facilitator, &settles.chains).await?;
-    let builder = builder.facilitator(facilitator);
-    let paywall = builder.build().map_err(|e| config(&e))?;
     #[cfg(feature = "facilitator")]
-    if let Some(ledger) = settles.ledger {
+    let ledger = settles.ledger.clone();
+    let origin: Origin = origin.parse().map_err(|e| Error::Config(format!("{e}")))?;
+    let builder = paywall_builder(origin, payee, &authorizer, settles).await?;
+    let paywall = builder.build().map_err(|e| Error::Config(e.to_string()))?;
+    #[cfg(feature = "facilitator")]
+    if let Some(ledger) = ledger {
         ledger.recover(&authorizer).await?;
     }
     Ok(paywall)
+}
+
+/// As [`paywall`], for one that is to be set up further. Payments that an earlier process left in doubt are left as they
+/// are.
+#[cfg(feature = "server")]
+pub async fn paywall_builder(
+    origin: Origin,
+    payee: PublicKey,
+    authorizer: &SecretKey,
+    settles: Settles,
+) -> Result<farthing_server::PaywallBuilder, Error> {
+    let facilitator = settles.facilitator;
+    let receipts = authorizer.derive("receipt");
+    let mut builder = Paywall::builder(origin).receipt_key(receipts);
+    for rail in rails(payee, authorizer, facilitator.as_ref()).await? {
+        builder = builder.rail(rail);
+    }
+    // Those of a chain go before: they are shared by all who sell for its address.
+    #[cfg(feature = "facilitator")]
+    if let Some(records) = settles.ledger.as_ref().and_then(LocalLedger::records) {
+        builder = builder.records(records);
+    }
+    #[cfg(feature = "evm")]
+    let (builder, facilitator) = chain::add(builder, facilitator, &settles.chains).await?;
+    Ok(builder.facilitator(facilitator))
 }
 
 /// The native rails that `facilitator` settles, for a [`Paywall`] that is built by hand.
@@ -186,7 +218,7 @@ pub async fn rails(
     use farthing_ledger::{LedgerId, terms::Scheme};
     let supported = facilitator.supported().await?;
     let mut rails = Vec::new();
-    for scheme in [Scheme::AuthCapture, Scheme::Exact] {
+    for scheme in [Scheme::AuthCapture, Scheme::Exact, Scheme::Upto] {
         for kind in supported.kinds.iter().filter(|k| k.x402_version == 2 && k.scheme == scheme.name()) {
             let Ok(network) = kind.network.parse::<farthing_protocol::Network>() else { continue };
             if LedgerId::of_network(&network).is_none() {
