@@ -2,6 +2,7 @@
 
 pub(crate) mod agentd;
 pub(crate) mod budget;
+pub(crate) mod gateway;
 pub(crate) mod home;
 mod ledger;
 pub(crate) mod manual;
@@ -9,6 +10,7 @@ pub(crate) mod mcp;
 pub(crate) mod pay;
 pub(crate) mod policy;
 pub(crate) mod receipts;
+pub(crate) mod sales;
 pub(crate) mod wallet;
 
 use std::path::PathBuf;
@@ -24,8 +26,9 @@ ledger moves the money once.
 
 This command shows it (demo), explains what travels (inspect), and pays for an agent: with its keys (wallet), by its \
 policy (policy) and within its budgets (budget), from a terminal (pay), for other programs (agentd) and for language \
-models (mcp), and keeps what was bought (receipts). And it looks after a ledger: proves that its books are right, ends \
-payments in doubt, exports and backs up (ledger). Nothing here needs an account, a blockchain or real money.";
+models (mcp), and keeps what was bought (receipts). For a seller it charges in front of any server (gateway), shows \
+what was sold (sales) and gives money back (refund). And it looks after a ledger: proves that its books are right, \
+ends payments in doubt, exports and backs up (ledger). Nothing here needs an account, a blockchain or real money.";
 
 const AFTER: &str = "\
 EXAMPLES
@@ -61,8 +64,10 @@ ENVIRONMENT
 
 SEE ALSO
   farthing demo --help
+  farthing gateway --help
   farthing inspect --help
   farthing pay --help, and of policy, budget, receipts, agentd, mcp
+  farthing sales --help, farthing refund --help
   farthing ledger --help, and --help of each of its commands
   farthing wallet --help, and --help of each of its commands
   The directory spec/ of the source: everything that is signed and sent.";
@@ -103,6 +108,9 @@ pub(crate) enum Command {
     /// Watch an agent pay a server, step by step, with play money
     #[command(long_about = DEMO, after_long_help = DEMO_AFTER)]
     Demo(DemoArgs),
+    /// Charge for each request in front of any HTTP server
+    #[command(long_about = gateway::GATEWAY, after_long_help = gateway::GATEWAY_AFTER)]
+    Gateway(Box<gateway::GatewayArgs>),
     /// Say in words what an x402 header, or a URL, asks or proves
     #[command(long_about = INSPECT, after_long_help = INSPECT_AFTER)]
     Inspect(InspectArgs),
@@ -122,8 +130,14 @@ pub(crate) enum Command {
     #[command(long_about = pay::PAY, after_long_help = pay::PAY_AFTER)]
     Pay(Box<pay::PayArgs>),
     /// List the payments of an agent, and what is known of each
-    #[command(long_about = receipts::RECEIPTS, after_long_help = receipts::RECEIPTS_AFTER)]
+    #[command(visible_alias = "receipt", long_about = receipts::RECEIPTS, after_long_help = receipts::RECEIPTS_AFTER)]
     Receipts(Box<receipts::ReceiptsArgs>),
+    /// Give back what was captured of a payment, once
+    #[command(long_about = sales::REFUND, after_long_help = sales::REFUND_AFTER)]
+    Refund(Box<sales::RefundArgs>),
+    /// Show a seller what was sold, given back and is still held
+    #[command(long_about = sales::SALES, after_long_help = sales::SALES_AFTER)]
+    Sales(Box<sales::SalesArgs>),
     /// Say what an agent may pay
     #[command(long_about = policy::POLICY, after_long_help = policy::POLICY_AFTER)]
     Policy {
@@ -199,6 +213,7 @@ FILES in the directory of --data
   authorizer.key    May capture, void and refund the seller's payments.
   agent.key         The agent's account. Whoever has it can spend its money.
   payment.header    The payment of the last story, to be presented again.
+  sales.jsonl       Which page each payment was for: `farthing sales` reads it.
 
 EXIT STATUS
   0  The ledger confirmed every paid answer, and balances; on a chain: the
@@ -320,9 +335,11 @@ mod tests {
             &mcp::LAID_OUT,
             &pay::LAID_OUT,
             &receipts::LAID_OUT,
+            &sales::LAID_OUT,
             &budget::LAID_OUT,
             &manual::LAID_OUT,
             &agentd::LAID_OUT,
+            &gateway::LAID_OUT,
         ]
         .concat()
         .iter()

@@ -4,6 +4,8 @@ mod agentd;
 mod args;
 mod budget;
 mod demo;
+mod gateway;
+mod given;
 mod home;
 mod inspect;
 mod ledger;
@@ -12,6 +14,8 @@ mod mcp;
 mod pay;
 mod policy;
 mod receipts;
+mod refund;
+mod sales;
 mod stop;
 mod style;
 mod told;
@@ -61,12 +65,15 @@ fn main() -> ExitCode {
         Command::Budget(options) => budget::run(&options),
         Command::Completions(options) => manual::completions(&options),
         Command::Demo(options) => demo::run(&options),
+        Command::Gateway(options) => gateway::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Ledger { command } => ledger::run(&command),
         Command::Man(options) => manual::man(&options),
         Command::Mcp(options) => mcp::run(&options),
         Command::Pay(options) => pay::run(&options),
         Command::Receipts(options) => receipts::run(&options),
+        Command::Refund(options) => refund::run(&options),
+        Command::Sales(options) => sales::run(&options),
         Command::Policy { command } => policy::run(&command),
         Command::Wallet { command } => wallet::run(&command),
     };

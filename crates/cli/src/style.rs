@@ -134,7 +134,7 @@ pub(crate) fn span(seconds: u64) -> String {
 }
 
 /// Date and time in UTC; `None` beyond the year 9999.
-fn utc(at: u64) -> Option<String> {
+pub(crate) fn utc(at: u64) -> Option<String> {
     let (mut days, second) = (at / 86_400, at % 86_400);
     let mut year = 1970;
     loop {

@@ -40,6 +40,7 @@ pub(crate) fn payment(report: &PaymentReport) -> Value {
         "confirmation": confirmation(&report.confirmation),
         "receipt": report.receipt.is_some(),
         "replayed": report.replayed,
+        "open": report.open,
         "flags": report.flags.iter().map(|flag| {
             let (name, detail) = self::flag(flag);
             json!({ "flag": name, "detail": detail.map(safe) })
@@ -176,6 +177,7 @@ pub(crate) fn record(record: &Record, known: Option<&Known>) -> Value {
         "task": charge.task.as_deref().map(safe),
         "confirmed": matches!(state, State::Confirmed(_)),
         "receipt": record.receipt.as_deref().and_then(|receipt| serde_json::from_str::<Value>(receipt).ok()),
+        "receipt_jws": record.receipt_jws,
     })
 }
 

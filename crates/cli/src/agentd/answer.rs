@@ -101,6 +101,7 @@ fn pay_headers(report: &PaymentReport, headers: &mut HeaderMap) {
         ("farthing-payment-network", report.network.to_string()),
         ("farthing-payment-asset", report.asset.clone()),
         ("farthing-payment-replayed", report.replayed.to_string()),
+        ("farthing-payment-open", report.open.to_string()),
         ("farthing-payment-flags", flags.join(", ")),
     ] {
         let value = HeaderValue::from_str(&ascii_json(&safe(&value)));

@@ -72,6 +72,14 @@ impl Place {
         Self { data: Some(data), postgres: None, schema: None }
     }
 
+    /// The directory, if it is in one.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        match self.kind() {
+            Kind::Directory(directory) => Some(directory),
+            Kind::Postgres(..) => None,
+        }
+    }
+
     /// What was named.
     pub(crate) fn kind(&self) -> Kind<'_> {
         match (&self.postgres, &self.data) {

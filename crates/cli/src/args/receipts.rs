@@ -29,7 +29,7 @@ OUTPUT WITH --json
        \"signed_at\":1795234567,\"method\":\"GET\",\"url\":\"...\",
        \"network\":\"...\",\"asset\":\"XTS\",\"max_amount\":{\"atomic\":\"1000\",
        \"decimal\":null},\"amount\":{...},\"payee\":\"...\",\"agent\":null,
-       \"task\":null,\"receipt\":{...},...}]}
+       \"task\":null,\"receipt\":{...},\"receipt_jws\":null,...}]}
   state is one of
       confirmed  The network says what was taken.
       released   The network says that nothing was taken and nothing can be.
@@ -38,7 +38,8 @@ OUTPUT WITH --json
       unknown    It was sent, and what became of it is not known.
       sent       The same, and the agent may still be waiting, or it crashed.
       signed     It was not sent yet.
-  receipt is the seller's signed receipt, where there was a valid one.
+  receipt is the seller's signed receipt, where there was a valid one, and
+  receipt_jws the one of x402's extension offer-receipt.
 
 EXIT STATUS
   0  The payments were listed.
@@ -65,6 +66,9 @@ pub(crate) enum ReceiptsCommand {
     /// Write all payments for accounting, as CSV or JSON lines
     #[command(after_long_help = EXPORT_AFTER)]
     Export(ExportArgs),
+    /// Check a signed offer or receipt, without asking anybody
+    #[command(long_about = VERIFY, after_long_help = VERIFY_AFTER)]
+    Verify(Box<VerifyArgs>),
 }
 
 /// Options of `farthing receipts`.
@@ -175,6 +179,70 @@ pub(crate) enum Layout {
     Jsonl,
 }
 
+const VERIFY: &str = "\
+Checks what a seller signed: offers and receipts of x402's extension offer-receipt (compact JWS with EdDSA), and \
+farthing's own receipts. It finds them in an x402 header, in a settlement, in terms, in what `farthing receipts \
+--json` prints, or takes one alone. It needs no network, no journal and no passphrase, and says what is proven and \
+what is not.";
+
+const VERIFY_AFTER: &str = "\
+EXAMPLES
+  farthing receipt verify receipt.json
+  farthing receipt verify --key did:key:z6Mk... --url https://a.example/x a.jws
+  farthing receipts show last --json | farthing receipt verify
+  farthing receipt verify 'PAYMENT-RESPONSE: eyJzdWNjZXNzIjp0cnVl...'
+
+WHOSE KEY
+  A signature proves that a key signed, and not whose key that is: anybody can
+  sign for any URL. Without --key a receipt is checked with the key that it
+  carries itself, and the last line says so. The seller's key is `receiptKey`
+  in its offers (64 hex digits), and the same as a did:key in what it signs.
+
+  Keys of other kinds (did:web, did:jwk) are not looked up. With --key they are
+  not needed.
+
+OUTPUT WITH --json
+  One line:
+      {\"holds\":true,\"signed\":[{\"kind\":\"receipt\",\"format\":\"jws\",
+       \"holds\":true,\"key\":\"...\",\"did\":\"did:key:z6Mk...\",\"kid\":null,
+       \"states\":{...},\"problems\":[],\"not_proven\":[\"...\"]}],
+       \"unconfirmed\":[]}
+  kind is offer or receipt; format is jws or farthing; states is null where the
+  signature does not hold.
+
+EXIT STATUS
+  0  Every signature holds, and all that was to be compared is the same.
+  1  A signature does not hold, or something else was signed.
+  2  It cannot be read, or its key is not known here.";
+
+/// Options of `farthing receipts verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// A file, - for standard input, or the text itself: a JWS, JSON, or a header's value
+    #[arg(value_name = "FILE|TEXT|-", default_value = "-", hide_default_value = true)]
+    pub(crate) input: String,
+
+    /// The seller's key: a did:key, or 64 hex digits
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+
+    /// What was paid for: the whole URL
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+
+    /// Who paid, in the network's own words
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(crate) payer: Option<String>,
+
+    /// A file with the body of the answer; only farthing's own receipts cover it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) body: Option<PathBuf>,
+
+    /// Print one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// What is laid out by hand.
 #[cfg(test)]
-pub(super) const LAID_OUT: [&str; 3] = [RECEIPTS_AFTER, SHOW_AFTER, EXPORT_AFTER];
+pub(super) const LAID_OUT: [&str; 4] = [RECEIPTS_AFTER, SHOW_AFTER, EXPORT_AFTER, VERIFY_AFTER];

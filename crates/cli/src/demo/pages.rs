@@ -114,7 +114,7 @@ pub(super) fn router(paywall: &Paywall, origin: &str, currency: &str) -> Result<
     let mut router = Router::new().route("/", get(async move || markdown(index)));
     for page in all() {
         let price = paywall.try_price(page.price_in(currency).as_str()).map_err(Failure::unsound)?;
-        let price = price.description(page.title).mime_type("text/markdown");
+        let price = price.description(page.title).mime_type("text/markdown").signed_receipts(true);
         let text = page.text();
         router = router.route(page.path, get(async move || markdown(text)).layer(price));
     }

@@ -10,6 +10,7 @@ use farthing::facilitator::http::HttpOptions;
 use farthing::native::NativePay;
 use farthing::protocol::rail::Pay;
 use farthing::protocol::{Amount, Network, Price, PublicKey, SecretKey};
+use farthing::server::sales::SalesLog;
 use farthing::{LocalLedger, Paywall, keyfile};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -72,8 +73,8 @@ impl World {
         let listener = listener.map_err(|e| Failure::bad_input(format!("port {port} of 127.0.0.1: {e}")))?;
         let address = listener.local_addr().map_err(Failure::unsound)?;
         let origin = format!("http://{address}");
-        let paywall = farthing::paywall(&origin, seller, authorizer, &ledger).await;
-        let router = router(&paywall.map_err(cannot)?, &ledger, &origin)?;
+        let paywall = paywall(&origin, seller, &authorizer, &ledger, &data).await?;
+        let router = router(&paywall, &ledger, &origin)?;
         let (stop, mut stopped) = watch::channel(false);
         let listener = listener.tap_io(|stream| {
             // Small answers are not held back to be sent with later ones.
@@ -125,6 +126,22 @@ impl World {
             Err(_) => Ok(()),
         }
     }
+}
+
+/// The seller's paywall, with a log of what it sells.
+async fn paywall(
+    origin: &str,
+    seller: PublicKey,
+    authorizer: &SecretKey,
+    ledger: &LocalLedger,
+    data: &Path,
+) -> Result<Paywall, Failure> {
+    let origin = origin.parse().map_err(Failure::unsound)?;
+    let builder = farthing::paywall_builder(origin, seller, authorizer, ledger.into()).await;
+    let log = SalesLog::open(data.join("sales.jsonl")).map_err(Failure::bad_input)?;
+    let paywall = builder.map_err(Failure::bad_input)?.sales(log).build().map_err(Failure::unsound)?;
+    ledger.recover(authorizer).await.map_err(Failure::bad_input)?;
+    Ok(paywall)
 }
 
 async fn connect(origin: &str, agent: SecretKey) -> Result<Arc<NativePay>, Failure> {

@@ -36,13 +36,19 @@ const NETWORKS: &[(&str, &str)] = &[
     ("solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1", "Solana devnet, a test network"),
 ];
 
-/// An amount with its asset: in whole units where the asset is known here, else in atomic units.
-pub(super) fn amount(network: &str, asset: &str, amount: Amount) -> String {
+/// What people call an asset, and its decimal places.
+pub(crate) fn known(network: &str, asset: &str) -> Option<(&'static str, u8)> {
     // Hex addresses are the same in any case; Solana's are not.
     let same = |known: &str| known == asset || known.starts_with("0x") && known.eq_ignore_ascii_case(asset);
-    match KNOWN.iter().find(|(on, address, ..)| *on == network && same(address)) {
-        Some((_, _, name, scale)) => {
-            format!("{} ({amount} atomic units of {})", money(amount, *scale, name), safe(asset))
+    let known = KNOWN.iter().find(|(on, address, ..)| *on == network && same(address));
+    known.map(|(_, _, name, scale)| (*name, *scale))
+}
+
+/// An amount with its asset: in whole units where the asset is known here, else in atomic units.
+pub(super) fn amount(network: &str, asset: &str, amount: Amount) -> String {
+    match known(network, asset) {
+        Some((name, scale)) => {
+            format!("{} ({amount} atomic units of {})", money(amount, scale, name), safe(asset))
         }
         None => format!("{amount} atomic units of {}", safe(asset)),
     }

@@ -1,38 +1,25 @@
 //! `farthing inspect`: decodes what travels, and says in words what it asks or proves.
 
-mod asset;
+pub(crate) mod asset;
 mod fetch;
 pub(crate) mod message;
 mod outcome;
 pub(crate) mod signed;
 mod words;
 
-use std::io::Read;
-
-use farthing::protocol::Limits;
-
 use crate::Failure;
 use crate::args::InspectArgs;
+use crate::given::{LIMITS, standard_input};
 use crate::style::{print, safe};
 use message::Message;
 use words::Words;
 
 pub(crate) use fetch::{Fetched, fetch};
 
-/// Reads more than servers do, because a header may have come from a more generous one.
-const LIMITS: Limits = Limits {
-    header_bytes: 64 * 1024,
-    json_body_bytes: 256 * 1024,
-    json_depth: 32,
-    json_members: 256,
-    bound_body_bytes: 0,
-    answer_bytes: 0,
-};
-
 /// Runs the command.
 pub(crate) fn run(options: &InspectArgs) -> Result<(), Failure> {
     let input = match options.input.as_str() {
-        "-" => standard_input()?,
+        "-" => standard_input().map_err(Failure::bad_input)?,
         text => text.to_owned(),
     };
     let input = input.trim();
@@ -77,15 +64,4 @@ fn finish(text: &str, words: &Words) -> Result<(), Failure> {
         [] => Ok(()),
         [first, ..] => Err(Failure::unsound(first)),
     }
-}
-
-fn standard_input() -> Result<String, Failure> {
-    let limit = LIMITS.json_body_bytes as u64;
-    let mut text = String::new();
-    let read = std::io::stdin().lock().take(limit + 1).read_to_string(&mut text);
-    read.map_err(|error| Failure::bad_input(format!("standard input: {error}")))?;
-    if text.len() as u64 > limit {
-        return Err(Failure::bad_input(format!("standard input has more than {limit} bytes")));
-    }
-    Ok(text)
 }

@@ -362,7 +362,11 @@ impl Words {
     pub(super) fn extensions<'a>(&mut self, names: impl Iterator<Item = &'a String>) {
         let names: Vec<_> = names.map(|name| safe(name)).collect();
         if !names.is_empty() {
+            let is_signed = names.iter().any(|name| name == "offer-receipt");
             self.value("extensions", names.join(", "));
+            if is_signed {
+                self.quiet("`farthing receipt verify` checks what is signed in offer-receipt.");
+            }
         }
     }
 

@@ -5,7 +5,7 @@ mod backup;
 mod check;
 mod export;
 pub(crate) mod file;
-mod place;
+pub(crate) mod place;
 mod recover;
 
 use crate::Failure;

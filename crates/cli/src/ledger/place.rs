@@ -10,7 +10,7 @@ use crate::args::{Kind, Place};
 use crate::style::{QUIET, TITLE, paint, safe};
 
 /// A ledger that can be read.
-pub(super) enum Books {
+pub(crate) enum Books {
     /// Its rows at this moment.
     Ours(Rows),
     /// Another process has the directory.
@@ -18,8 +18,8 @@ pub(super) enum Books {
 }
 
 /// Rows, and what keeps them: dropped in this order.
-pub(super) struct Rows {
-    pub(super) snapshot: Box<dyn Snapshot>,
+pub(crate) struct Rows {
+    pub(crate) snapshot: Box<dyn Snapshot>,
     _storage: Option<Box<EmbeddedStorage>>,
 }
 
@@ -28,7 +28,7 @@ impl Books {
     ///
     /// # Errors
     /// A sentence for people.
-    pub(super) fn open(place: &Place) -> Result<Self, String> {
+    pub(crate) fn open(place: &Place) -> Result<Self, String> {
         let directory = match place.kind() {
             Kind::Directory(directory) => directory,
             Kind::Postgres(database, schema) => {
@@ -47,21 +47,21 @@ impl Books {
     }
 
     /// Whether another process has it.
-    pub(super) fn in_use(&self) -> bool {
+    pub(crate) fn in_use(&self) -> bool {
         matches!(self, Self::Theirs(_))
     }
 }
 
 /// Ledgers in databases.
 #[cfg(feature = "postgres")]
-pub(super) mod postgres {
+pub(crate) mod postgres {
     use farthing::farthing_ledger::engine::{PostgresConfig, PostgresStorage, Snapshot};
     use farthing::farthing_ledger::rows::{Genesis, Table};
     use farthing::protocol::SecretKey;
     use farthing::{Ledger, Options};
 
     /// The database that a connection string names, or the one on standard input for `-`.
-    pub(in crate::ledger) fn database(text: &str, schema: Option<&str>) -> Result<PostgresConfig, String> {
+    pub(crate) fn database(text: &str, schema: Option<&str>) -> Result<PostgresConfig, String> {
         let text = match text {
             "-" => std::io::read_to_string(std::io::stdin()).map_err(|error| error.to_string())?,
             text => text.to_owned(),
@@ -71,12 +71,12 @@ pub(super) mod postgres {
     }
 
     /// All rows at this moment.
-    pub(in crate::ledger) fn read(database: &PostgresConfig) -> Result<Box<dyn Snapshot>, String> {
+    pub(crate) fn read(database: &PostgresConfig) -> Result<Box<dyn Snapshot>, String> {
         PostgresStorage::read(database).map_err(words)
     }
 
     /// The ledger, as it was made, beside others that have it.
-    pub(in crate::ledger) fn open(database: &PostgresConfig, key: SecretKey) -> Result<Ledger, String> {
+    pub(crate) fn open(database: &PostgresConfig, key: SecretKey) -> Result<Ledger, String> {
         // A database without a ledger is left as it is.
         let genesis = read(database)?.get(Table::Meta, b"genesis").map_err(words)?;
         let genesis = genesis.and_then(|genesis| Genesis::read(&genesis).ok());
@@ -91,26 +91,26 @@ pub(super) mod postgres {
 
 /// Ledgers in databases, of which this program was built without.
 #[cfg(not(feature = "postgres"))]
-pub(super) mod postgres {
+pub(crate) mod postgres {
     use farthing::Ledger;
     use farthing::farthing_ledger::engine::Snapshot;
     use farthing::protocol::SecretKey;
 
-    pub(in crate::ledger) fn database(_: &str, _: Option<&str>) -> Result<(), String> {
+    pub(crate) fn database(_: &str, _: Option<&str>) -> Result<(), String> {
         Err("this farthing was built without PostgreSQL: build it with --features postgres".into())
     }
 
-    pub(in crate::ledger) fn read((): &()) -> Result<Box<dyn Snapshot>, String> {
+    pub(crate) fn read((): &()) -> Result<Box<dyn Snapshot>, String> {
         Err("no database".into())
     }
 
-    pub(in crate::ledger) fn open((): &(), _: SecretKey) -> Result<Ledger, String> {
+    pub(crate) fn open((): &(), _: SecretKey) -> Result<Ledger, String> {
         Err("no database".into())
     }
 }
 
 /// The first line of what is printed about a ledger.
-pub(super) fn title(what: &str, place: &Place, in_use: bool) -> String {
+pub(crate) fn title(what: &str, place: &Place, in_use: bool) -> String {
     let mut out = format!("{} {}\n", paint(TITLE, what), safe(&place.to_string()));
     if in_use {
         out.push_str(&paint(QUIET, "In use: the process that has it was asked.\n"));
@@ -119,7 +119,7 @@ pub(super) fn title(what: &str, place: &Place, in_use: bool) -> String {
 }
 
 /// Why the process that has `directory` did not do what it was asked to.
-pub(super) fn unanswered(directory: &Path, error: &AskError) -> String {
+pub(crate) fn unanswered(directory: &Path, error: &AskError) -> String {
     let in_use = format!("{} is in use by another process", directory.display());
     match error {
         AskError::Unreachable(path, why) if why.kind() == ErrorKind::InvalidInput => format!(

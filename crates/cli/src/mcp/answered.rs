@@ -59,7 +59,9 @@ async fn read(fetch: &Fetch, mut answer: Paid) -> CallToolResult {
 
     let media_type = answer.headers.get("content-type").and_then(|value| value.to_str().ok());
     let media_type = bounded(media_type.unwrap_or("application/octet-stream"));
-    let (status, payment) = (answer.status.as_u16(), answer.payment());
+    let (status, failed) = (answer.status.as_u16(), !answer.status.is_success());
+    let payment = answer.close().await;
+    let payment = payment.as_ref();
     let content = content(fetch.url(), &media_type, &body);
     let cost = match payment {
         None => "Nothing was paid.".to_owned(),
@@ -92,7 +94,7 @@ async fn read(fetch: &Fetch, mut answer: Paid) -> CallToolResult {
         "paid": payment.is_some(),
         "payment": payment.map(told::payment),
     });
-    let is_error = !answer.status.is_success() || body.broken.is_some();
+    let is_error = failed || body.broken.is_some();
     result(vec![ContentBlock::text(said), content], structured, is_error)
 }
 

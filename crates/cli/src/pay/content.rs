@@ -59,7 +59,7 @@ impl Output {
 
     /// Writes the content of an answer, and returns how many bytes it has. Only what was asked for goes into a
     /// file: what an error says goes to standard output.
-    pub(super) async fn write(self, answer: Paid) -> Result<u64, Broken> {
+    pub(super) async fn write(self, answer: &mut Paid) -> Result<u64, Broken> {
         match self {
             Self::Whole(mut part, path) if answer.status.is_success() => {
                 let bytes = copy(answer, part.as_file_mut(), true).await?;
@@ -89,8 +89,8 @@ fn failed(path: &Path, error: &io::Error) -> Broken {
     Broken::Output(safe(&format!("{}: {error}", path.display())))
 }
 
-async fn copy(mut answer: Paid, out: &mut dyn Write, is_file: bool) -> Result<u64, Broken> {
-    let bar = if is_file { progress(&answer) } else { ProgressBar::hidden() };
+async fn copy(answer: &mut Paid, out: &mut dyn Write, is_file: bool) -> Result<u64, Broken> {
+    let bar = if is_file { progress(answer) } else { ProgressBar::hidden() };
     let mut bytes = 0;
     while let Some(piece) = answer.chunk().await.map_err(Broken::Answer)? {
         match out.write_all(&piece).and_then(|()| out.flush()) {

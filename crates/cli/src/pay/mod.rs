@@ -72,10 +72,12 @@ struct Paying<'a> {
 
 impl Paying<'_> {
     async fn run(&self, output: Output) -> Result<(), Ended> {
-        let answer = self.answer().await?;
-        let (status, payment) = (answer.status, answer.payment().cloned());
+        let mut answer = self.answer().await?;
+        let status = answer.status;
+        let written = output.write(&mut answer).await;
+        // Known at the end of what is paid for while it comes.
+        let payment = answer.close().await;
         let id = payment.as_ref().map(|payment| payment.id);
-        let written = output.write(answer).await;
         let bytes = written.map_err(|broken| self.broken(&broken, id))?;
         said::paid(status, bytes, payment.as_ref(), self.options.json);
         match status.is_success() {

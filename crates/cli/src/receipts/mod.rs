@@ -1,19 +1,23 @@
 //! `farthing receipts`: the payments in a journal, and what is known of each.
 
 mod export;
-mod when;
+mod verify;
+pub(crate) mod when;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use farthing::client::sqlite::Filter;
 use farthing::client::{Journal, Record, State};
-use farthing::protocol::Origin;
+use farthing::protocol::offer_receipt::{self, Artifact};
 use farthing::protocol::receipt::{Receipt, SignedReceipt};
+use farthing::protocol::{Origin, did_key};
 use serde_json::{Value, json};
 
 use crate::args::receipts::{ListArgs, ReceiptsArgs, ReceiptsCommand, ShowArgs, Which};
-use crate::style::{CAREFUL, GOOD, QUIET, TITLE, ascii_json, count, moment, paint, print, safe, unix_now};
+use crate::style::{
+    BAD, CAREFUL, GOOD, QUIET, TITLE, ascii_json, count, moment, paint, print, safe, unix_now,
+};
 use crate::{Failure, home, told};
 
 /// Runs one of the commands.
@@ -22,6 +26,7 @@ pub(crate) fn run(options: &ReceiptsArgs) -> Result<(), Failure> {
         None => list(&options.list),
         Some(ReceiptsCommand::Show(options)) => show(options),
         Some(ReceiptsCommand::Export(options)) => export::run(options),
+        Some(ReceiptsCommand::Verify(options)) => verify::run(options),
     }
 }
 
@@ -170,7 +175,30 @@ fn everything(record: &Record, receipt: Option<&Receipt>) -> String {
             row("receipt", format!("{}: {words}", paint(GOOD, "the seller's, valid")));
         }
     }
+    if let Some(jws) = &record.receipt_jws {
+        row("x402", signed_receipt(record, jws, now));
+    }
     text
+}
+
+/// The seller's receipt of x402's `offer-receipt`, verified again.
+fn signed_receipt(record: &Record, jws: &str, now: u64) -> String {
+    let artifact = Artifact::of_jws(jws.to_owned());
+    let key = record.receipt_key.ok_or(()).or_else(|()| artifact.jws().and_then(|jws| Ok(jws.key()?)));
+    let receipt =
+        key.and_then(|key| artifact.verify::<offer_receipt::SignedReceipt>(&key).map(|it| (key, it)));
+    match receipt {
+        Err(error) => paint(BAD, safe(&format!("its signed receipt proves nothing: {error}"))),
+        Ok((key, receipt)) if receipt.resource_url == record.url() => {
+            let whose =
+                if record.receipt_key.is_some() { "the seller's" } else { "a key that was not announced" };
+            let words = format!("{whose}, valid");
+            let style = if record.receipt_key.is_some() { GOOD } else { CAREFUL };
+            let signed = moment(receipt.issued_at, now);
+            format!("{}: signed {signed}, by {}", paint(style, words), did_key::did_key(&key))
+        }
+        Ok(_) => paint(BAD, "its signed receipt is for something else"),
+    }
 }
 
 fn line(value: &Value) -> String {

@@ -7,7 +7,7 @@ const DAY: u64 = 86_400;
 ///
 /// # Errors
 /// A sentence for people.
-pub(super) fn of(text: &str, now: u64) -> Result<u64, String> {
+pub(crate) fn of(text: &str, now: u64) -> Result<u64, String> {
     let ago = || {
         let unit = text.chars().last()?;
         let length = match unit {

@@ -6,6 +6,7 @@ mod agentd;
 #[cfg(feature = "evm")]
 mod chain;
 mod demo;
+mod gateway;
 mod help;
 mod inspect;
 mod ledger;
@@ -14,5 +15,8 @@ mod operator;
 mod pay;
 mod policy;
 mod program;
+mod receipt;
+mod refund;
+mod sales;
 mod serving;
 mod wallet;

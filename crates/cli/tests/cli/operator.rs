@@ -5,27 +5,21 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use farthing::farthing_ledger::admin::{Deposit, NewAsset};
-use farthing::farthing_ledger::command::{Authorize, Operate, Signed};
+use farthing::farthing_ledger::command::{Authorize, Operate};
 use farthing::farthing_ledger::engine::{EmbeddedStorage, Storage};
 use farthing::farthing_ledger::operation::{Action, Op};
 use farthing::farthing_ledger::rows::Table;
 use farthing::farthing_ledger::terms::{FeeTerms, Scheme, Terms, TermsFlow};
 use farthing::protocol::rail::{Owner, PaymentId, Tenant};
-use farthing::protocol::{Amount, Binding, RequestDigest, SecretKey};
+use farthing::protocol::{Amount, Binding, RequestDigest};
 use farthing::{Ledger, Options};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::program::{Run, farthing};
+use crate::sales::{PAYER, fund, key};
 
-fn key(role: u8) -> SecretKey {
-    SecretKey::from_seed([role; 32])
-}
-
-const ISSUER: u8 = 1;
-const PAYER: u8 = 2;
 const AUTHORIZER: u8 = 3;
 
 /// A ledger that this process has open, until it is closed.
@@ -45,13 +39,7 @@ impl Open {
     /// A ledger that is somewhere else, and a place for files.
     fn with(home: TempDir, ledger: Ledger) -> Self {
         let runtime = Runtime::new().unwrap();
-        runtime.block_on(async {
-            let code = "XTS".parse().unwrap();
-            ledger.register(NewAsset { code, scale: 6, issuer: key(ISSUER).public() }).await.unwrap();
-            let (account, amount) = (key(PAYER).public(), Amount(5_000_000));
-            let deposit = Deposit { asset: code, account, amount, reference: [1; 32] };
-            ledger.deposit(Signed::<Deposit>::sign(&ledger.id(), deposit, &key(ISSUER))).await.unwrap();
-        });
+        runtime.block_on(fund(&ledger));
         for (name, seed) in [("authorizer.key", "03"), ("operator.key", "05")] {
             fs::write(home.path().join(name), format!("{}\n", seed.repeat(32))).unwrap();
             fs::set_permissions(home.path().join(name), fs::Permissions::from_mode(0o600)).unwrap();

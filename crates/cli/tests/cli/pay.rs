@@ -227,7 +227,16 @@ fn receipts_are_listed_shown_and_exported() {
     for part in [id, &url, "the seller's, valid", "1000 atomic units of XTS", "reading", "answer     200"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
-    assert_eq!(home.run(&["receipts", "show", "last", "--json"]).ends_with(0).json(), payments[0]);
+    assert!(shown.contains("x402") && shown.contains("by did:key:z6Mk"), "{shown}");
+    let last = home.run(&["receipts", "show", "last", "--json"]).ends_with(0);
+    assert_eq!(last.json(), payments[0]);
+    let page = format!("{}/spec/ledger.md", server.origin());
+    let verified = farthing_with(&["receipt", "verify", "--json", "--url", &page], &last.out, &[]);
+    let signed = verified.ends_with(0).json()["signed"].as_array().unwrap().clone();
+    let formats: Vec<_> = signed.iter().map(|one| one["format"].as_str().unwrap()).collect();
+    assert_eq!((formats, &signed[0]["key"]), (vec!["farthing", "jws"], &signed[1]["key"]));
+    let another = farthing_with(&["receipt", "verify", "--url", &url], &last.out, &[]).ends_with(1);
+    assert!(another.err.contains("another URL"), "{another:?}");
     home.run(&["receipts", "show", &"0".repeat(64)]).ends_with(2);
 
     let out = home.path("payments.csv");

@@ -159,6 +159,7 @@ fn a_settlement_is_verified_down_to_the_ledgers_word_and_the_receipt() {
         "The ledger's own statement",
         "captured: the seller has the money",
         "The seller's receipt",
+        "farthing receipt verify",
     ] {
         assert!(out.contains(part), "{part}: {out}");
     }
