@@ -114,7 +114,7 @@ async fn forge(
 }
 
 fn capture(amount: u128) -> Operation {
-    Operation::Capture { amount: Amount(amount), answer: None }
+    Operation::Capture { amount: Amount(amount), answer: None, last: true }
 }
 
 fn refund(amount: u128) -> Operation {

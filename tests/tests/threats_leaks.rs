@@ -2,13 +2,11 @@
 //! log is the whole process's, with every trace of every crate in it.
 
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use farthing::client::{Journal as _, MemoryJournal};
 use farthing::facilitator::RemoteFacilitator;
 use farthing::facilitator::http::HttpOptions;
@@ -17,7 +15,7 @@ use farthing::protocol::rail::{BoxFuture, Facilitator, FacilitatorError, Outcome
 use farthing::protocol::v2::{FacilitatorRequest, SupportedResponse, VerifyResponse};
 use farthing::protocol::{Amount, Limits, SecretKey, header};
 use farthing::{Budget, Client, Ledger, LocalLedger, Options, Paywall};
-use farthing_testkit::{Counter, SELLER, TestClock, World, forge, key};
+use farthing_testkit::{Counter, Log, SELLER, Secrets, TestClock, World, forge, key};
 use serde_json::Value;
 
 const CONTENT: &str = "what-was-paid-for-and-is-stored-with-the-capture";
@@ -26,121 +24,10 @@ const TOKEN: &str = "a-bearer-token-of-the-facilitator-0123456789";
 /// Marks what is logged to see that it would be found.
 const ON_PURPOSE: &str = "logged on purpose";
 
-/// Everything that was logged, by every test in this file.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// Every level of every crate that logs, with `tracing` or with `log`.
-    fn start() -> Self {
-        static LOG: OnceLock<Log> = OnceLock::new();
-        let start = || {
-            let log = Self::default();
-            let (writer, panicked) = (log.clone(), log.clone());
-            tracing_subscriber::fmt()
-                .with_env_filter("trace")
-                .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
-                .with_ansi(false)
-                .with_writer(move || writer.clone())
-                .init();
-            let usual = std::panic::take_hook();
-            std::panic::set_hook(Box::new(move |info| {
-                panicked.0.lock().unwrap().extend_from_slice(format!("\npanic: {info}\n").as_bytes());
-                usual(info);
-            }));
-            log
-        };
-        LOG.get_or_init(start).clone()
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-
-    /// Without what a test has logged on purpose.
-    fn accidental(&self) -> String {
-        let text = self.text();
-        text.lines().filter(|line| !line.contains(ON_PURPOSE)).flat_map(|line| [line, "\n"]).collect()
-    }
-}
-
-/// Texts that give something away wherever they appear.
-#[derive(Clone, Default)]
-struct Secrets(Vec<(String, String)>);
-
-impl Secrets {
-    fn add(&mut self, what: &str, text: impl Into<String>) {
-        let text = text.into();
-        assert!(text.len() >= 8, "{what} is too short to be looked for");
-        self.0.push((what.to_owned(), text));
-    }
-
-    /// A seed, in the ways in which bytes are printed.
-    fn add_seed(&mut self, what: &str, seed: u8) {
-        self.add(what, format!("{seed:02x}").repeat(16));
-        self.add(what, format!("{seed:02X}").repeat(16));
-        self.add(what, vec![format!("{seed}"); 8].join(", "));
-        self.add(what, STANDARD.encode([seed; 30]));
-    }
-
-    /// A text, and what base64 makes of it wherever it begins.
-    fn add_text(&mut self, what: &str, text: &str) {
-        self.add(what, text);
-        for before in 0..3 {
-            let coded = STANDARD.encode([vec![0; before], text.as_bytes().to_vec()].concat());
-            self.add(what, &coded[4..coded.len() - 4]);
-        }
-    }
-
-    /// A payment header: as it is, in pieces, and the long strings of its signed part.
-    fn add_payment(&mut self, header: &str) {
-        for piece in header.as_bytes().chunks(96).filter(|piece| piece.len() == 96) {
-            self.add("a piece of a payment header", String::from_utf8(piece.to_vec()).unwrap());
-        }
-        let payment: Value = serde_json::from_str(&forge::open(header)).unwrap();
-        self.add_long("payment", &payment["payload"]);
-    }
-
-    /// Strings that are longer than a public key or an id.
-    fn add_long(&mut self, what: &str, value: &Value) {
-        match value {
-            Value::String(text) if text.len() > 64 => {
-                self.add(what, text);
-                self.add(what, &text[text.len() / 2..text.len() / 2 + 32]);
-            }
-            Value::Array(items) => items.iter().for_each(|item| self.add_long(what, item)),
-            Value::Object(members) => members.values().for_each(|member| self.add_long(what, member)),
-            _ => {}
-        }
-    }
-
-    /// The first of them that is in a text, and the line that it is in.
-    fn find(&self, text: &str) -> Option<String> {
-        self.0.iter().find_map(|(what, secret)| {
-            let at = text.find(secret)?;
-            let line = text[..at].rfind('\n').map_or(0, |end| end + 1);
-            let line: String = text[line..].chars().take(400).collect();
-            Some(format!("{what} is in {line}"))
-        })
-    }
-
-    #[track_caller]
-    fn are_not_in(&self, place: &str, text: &str) {
-        if let Some(found) = self.find(text) {
-            panic!("{place}: {found}");
-        }
-    }
+/// What was logged, by every test in this file, without what one has logged on purpose.
+fn accidental(log: &Log) -> String {
+    let text = log.text();
+    text.lines().filter(|line| !line.contains(ON_PURPOSE)).flat_map(|line| [line, "\n"]).collect()
 }
 
 /// Hears what a server asks its facilitator.
@@ -194,14 +81,14 @@ fn seeds() -> Secrets {
     let mut secrets = Secrets::default();
     let named = [("payer", 1), ("seller", SELLER), ("authorizer", 102), ("ledger", 103), ("issuer", 104)];
     for (what, seed) in named.into_iter().chain([("receipt key", 105)]) {
-        secrets.add_seed(what, seed);
+        secrets.add_key(what, &[seed; 32]);
     }
     secrets
 }
 
 #[tokio::test]
 async fn t44_no_log_of_any_crate_holds_a_payment_a_signature_a_key_or_a_stored_answer() {
-    let log = Log::start();
+    let log = Log::of_process();
     let clock = TestClock::default();
     let directory = tempfile::tempdir().unwrap();
     let options = Options::closed_loop(key(SELLER).public(), Amount(1_000_000_000_000));
@@ -276,9 +163,9 @@ async fn t44_no_log_of_any_crate_holds_a_payment_a_signature_a_key_or_a_stored_a
     for request in heard.1.lock().unwrap().iter() {
         secrets.add_long("a settlement", &request["paymentPayload"]["payload"]);
     }
-    assert!(secrets.0.len() > 60, "{}", secrets.0.len());
+    assert!(secrets.count() > 60, "{}", secrets.count());
 
-    let text = log.accidental();
+    let text = accidental(&log);
     // The log is there, and says what it may say.
     for expected in ["payment signed", "payment sent", "held", "handler broke off", "hyper", "reqwest"] {
         assert!(text.contains(expected), "no {expected:?} in {} bytes of log", text.len());
@@ -298,7 +185,7 @@ async fn t44_no_log_of_any_crate_holds_a_payment_a_signature_a_key_or_a_stored_a
     // And the directory holds only what is public, or must be kept: no key of the payer or the seller.
     let mut of_others = Secrets::default();
     for (what, seed) in [("payer", 1), ("seller", SELLER), ("authorizer", 102)] {
-        of_others.add_seed(what, seed);
+        of_others.add_key(what, &[seed; 32]);
     }
     for file in std::fs::read_dir(directory.path()).unwrap().flatten().filter(|file| file.path().is_file()) {
         let bytes = std::fs::read(file.path()).unwrap();
@@ -366,7 +253,7 @@ async fn t44_nothing_that_holds_a_key_or_a_payment_shows_it() {
 
 #[tokio::test]
 async fn t44_no_panic_error_or_answer_repeats_a_secret() {
-    let log = Log::start();
+    let log = Log::of_process();
     let world = World::start(routes).await;
     let mut secrets = seeds();
     // Keys that are not quite keys: the error does not repeat them.
@@ -400,7 +287,7 @@ async fn t44_no_panic_error_or_answer_repeats_a_secret() {
     assert!(!reply.text().contains("own words"), "{}", reply.text());
     let told: String = reply.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
     secrets.are_not_in("an answer", &format!("{told}{}", reply.text()));
-    let text = log.accidental();
+    let text = accidental(&log);
     assert!(text.contains("own words") && text.contains("price \"free\" is not understood"));
     secrets.are_not_in("the log", &text);
     // What is wrong with a payment is said without the payment.

@@ -1,7 +1,5 @@
 //! Threats E: the web layer. What is sent is bytes, and what is counted is handler runs and captures.
 
-use std::time::{Duration, Instant};
-
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -12,6 +10,7 @@ use farthing::Paywall;
 use farthing::protocol::digest::{BodyHash, request_digest};
 use farthing::protocol::v2::{Offer, PaymentRequirements};
 use farthing::protocol::{Origin, RequestDigest};
+use farthing_testkit::web::{self, PAGE, PREFLIGHT};
 use farthing_testkit::{Counter, Reply, World, exchange, request};
 
 /// What only a payer may read.
@@ -61,43 +60,13 @@ async fn sells(world: &World) {
     assert_eq!(world.balance().await, balance - PRICE);
 }
 
-/// Spellings of `path` that somebody might hope lead to its content without leading through its price.
-fn spellings(path: &str) -> Vec<String> {
-    let (head, tail) = path.rsplit_once('/').unwrap();
-    let first = &tail[..1];
-    let encoded = format!("%{:02x}", first.as_bytes()[0]);
-    vec![
-        format!("{path}/"),
-        format!("/{path}"),
-        format!("{head}//{tail}"),
-        format!("/.{path}"),
-        format!("/free/..{path}"),
-        format!("/%2e{path}"),
-        format!("/free/%2e%2e{path}"),
-        format!("{head}%2f{tail}"),
-        format!("{head}\\{tail}"),
-        format!("{head}/{encoded}{}", &tail[1..]),
-        format!("{head}/%25{}{}", &encoded[1..], &tail[1..]),
-        path.to_uppercase(),
-        format!("{path};x=/free"),
-        format!("{path}%00"),
-        format!("{path}%"),
-        format!("{path}%zz"),
-        format!("{path}."),
-        format!("{path}%20"),
-        format!("{path}?/free"),
-        format!("{path}??a=1"),
-        format!("{path}/..;/free"),
-    ]
-}
-
 #[tokio::test]
 async fn t36_no_spelling_of_a_priced_path_is_free_and_each_that_has_a_price_can_be_paid() {
     let world = World::start(routes).await;
     let mut targets: Vec<String> = Vec::new();
     for path in ["/api/report", "/shop/item/7", "/vault/gold", "/files/a/b", "/any"] {
         targets.push(path.to_owned());
-        targets.extend(spellings(path));
+        targets.extend(web::spellings(path));
         // A proxy's form of the same request.
         targets.push(format!("{}{path}", world.origin));
         targets.push(format!("http://evil.example{path}"));
@@ -242,24 +211,7 @@ fn bound_to(offer: &Offer, digest: &RequestDigest) -> Offer {
 async fn t39_of_two_payments_in_one_request_neither_is_used() {
     let world = World::start(routes).await;
     let (one, two) = (world.pay("GET", "/api/report", b"").await, world.pay("GET", "/api/report", b"").await);
-    let joined = format!("{one},{two}");
-    let spaced = format!("{one}, {two}");
-    let cases: [&[(&str, &str)]; 8] = [
-        &[("PAYMENT-SIGNATURE", &one), ("PAYMENT-SIGNATURE", &two)],
-        &[("PAYMENT-SIGNATURE", &one), ("payment-signature", &one)],
-        &[("PAYMENT-SIGNATURE", &one), ("X-PAYMENT", &two)],
-        &[("X-PAYMENT", &one), ("PAYMENT-SIGNATURE", &one)],
-        &[("X-PAYMENT", &one), ("X-PAYMENT", &two)],
-        &[("PAYMENT-SIGNATURE", &joined)],
-        &[("PAYMENT-SIGNATURE", &spaced)],
-        &[("PAYMENT-SIGNATURE", &one), ("PAYMENT-SIGNATURE", "")],
-    ];
-    for headers in cases {
-        let reply = world.send("GET", "/api/report", headers, b"").await;
-        let names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
-        assert_eq!(reply.status, 400, "{names:?}");
-        assert_eq!(reply.problem(), ("several-payments".into(), "new".into()), "{names:?}");
-    }
+    web::refuses_two_payments(world.address, "/api/report", &one, &two).await;
     untouched(&world).await;
     for payment in [&one, &two] {
         assert_eq!(world.send_paid("GET", "/api/report", payment, b"").await.status, 200);
@@ -267,46 +219,10 @@ async fn t39_of_two_payments_in_one_request_neither_is_used() {
     assert_eq!((world.hits.all(), world.captures().await), (2, 2));
 }
 
-/// Bytes of this process that are in memory.
-fn resident() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
-}
-
 #[tokio::test]
 async fn t40_what_is_too_large_too_deep_or_junk_is_refused_quickly_and_in_little_memory() {
     let world = World::start(routes).await;
-    let deep = |levels: usize| STANDARD.encode(format!("{}1{}", "[".repeat(levels), "]".repeat(levels)));
-    let deep_member = format!("{{\"x402Version\":2,\"a\":{}1{}}}", "{\"a\":".repeat(500), "}".repeat(500));
-    let cases = [
-        ("8 KiB and one byte", "A".repeat(8 * 1024 + 1), 431),
-        ("64 KiB", "A".repeat(64 * 1024), 431),
-        ("1 MB", "A".repeat(1_000_000), 431),
-        ("100,000 levels", deep(100_000), 431),
-        ("3,000 levels", deep(3_000), 400),
-        ("500 levels in a member", STANDARD.encode(deep_member), 400),
-        ("all of the limit", "A".repeat(8 * 1024), 400),
-        ("no base64", "!".repeat(8 * 1024), 400),
-        ("base64 for URLs", "-_".repeat(4 * 1024), 400),
-        ("padding only", "=".repeat(8 * 1024), 400),
-        ("a member 2,000 times", STANDARD.encode(format!("{{{}}}", ["\"a\":1"; 1000].join(","))), 400),
-        ("nothing", String::new(), 400),
-    ];
-    let before = resident();
-    for (what, header, status) in &cases {
-        let bytes = request(world.address, "GET", "/api/report", &[("PAYMENT-SIGNATURE", header)], b"");
-        let mut quickest = Duration::MAX;
-        for _ in 0..31 {
-            let start = Instant::now();
-            // None: the server closed before it had read everything, and its answer was lost on the way.
-            let Some(reply) = exchange(world.address, &bytes).await else { continue };
-            quickest = quickest.min(start.elapsed());
-            assert_eq!(reply.status, *status, "{what}: {}", reply.text());
-        }
-        assert!(quickest < Duration::from_millis(5), "{what} took {quickest:?}");
-    }
-    let grown = resident().saturating_sub(before);
-    assert!(grown < 32 * 1024 * 1024, "{grown} bytes more in memory");
+    web::refuses_junk_quickly(world.address, "/api/report").await;
 
     // Bodies: one that says its size, and one that does not.
     let body = vec![b'x'; 1024 * 1024 + 1];
@@ -426,15 +342,8 @@ async fn t43_a_page_of_another_origin_may_ask_pay_and_read() {
             .route("/fails", get(|| async { StatusCode::IM_A_TEAPOT }).layer(price))
     })
     .await;
-    let page = ("Origin", "https://page.example");
-    let method = ("Access-Control-Request-Method", "GET");
-    let headers = ("Access-Control-Request-Headers", "payment-signature, x-own");
-    let preflight = world.send("OPTIONS", "/api/report", &[page, method, headers], b"").await;
-    assert_eq!(preflight.status, 204);
-    let allowed = preflight.header("access-control-allow-headers").unwrap().to_ascii_lowercase();
-    for name in ["payment-signature", "x-payment", "content-type", "x-own"] {
-        assert!(allowed.split(", ").any(|allowed| allowed == name), "{name} is not in {allowed}");
-    }
+    let preflight = world.send("OPTIONS", "/api/report", &PREFLIGHT, b"").await;
+    web::lets_a_page_pay(&preflight);
     assert_eq!(preflight.header("access-control-allow-methods"), Some("GET"));
     untouched(&world).await;
 
@@ -450,28 +359,19 @@ async fn t43_a_page_of_another_origin_may_ask_pay_and_read() {
         ("/api/report", Some(&*good), 200),
         ("/fails", Some(&*failing), 418),
     ] {
-        let mut headers = vec![page];
+        let mut headers = vec![PAGE];
         headers.extend(payment.map(|payment| ("PAYMENT-SIGNATURE", payment)));
         let reply = world.send("GET", target, &headers, b"").await;
         assert_eq!(reply.status, status, "{target}");
         replies.push(reply);
     }
-    for reply in &replies {
-        let exposed = reply.header("access-control-expose-headers").unwrap();
-        for name in ["PAYMENT-REQUIRED", "PAYMENT-RESPONSE", "Retry-After"] {
-            assert!(exposed.split(", ").any(|exposed| exposed == name), "{}: {exposed}", reply.status);
-        }
-        assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
-        assert_eq!(reply.header("access-control-allow-credentials"), None);
-    }
+    replies.iter().for_each(web::lets_a_page_read);
     assert_eq!((world.hits.of("report"), world.captures().await), (1, 1));
 
     // A handler that allows credentials decides about origins itself; `*` is never said beside them.
     for (target, origin) in [("/with-credentials", None), ("/own", Some("https://page.example"))] {
         let payment = world.pay("GET", target, b"").await;
-        let reply = world.send("GET", target, &[page, ("PAYMENT-SIGNATURE", &payment)], b"").await;
-        assert_eq!(reply.status, 200);
-        assert_eq!(reply.header("access-control-allow-credentials"), Some("true"));
-        assert_eq!(reply.header("access-control-allow-origin"), origin, "{target}");
+        let reply = world.send("GET", target, &[PAGE, ("PAYMENT-SIGNATURE", &payment)], b"").await;
+        web::leaves_credentials_to_the_handler(&reply, origin);
     }
 }

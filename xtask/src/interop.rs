@@ -11,7 +11,8 @@ use std::process::{Command, Stdio};
 /// The SDKs are installed below the target directory in the versions that
 /// tests/interop pins, a private chain is started, and every client pays every
 /// server through every facilitator. The table is printed and written to
-/// tests/interop/RESULTS.md; a red cell is a failure.
+/// tests/interop/RESULTS.md; a red cell is a failure. Before that, both sides
+/// read each other's signed offers, receipts and payment identifiers.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// Run only the cells whose names contain this, and write no table
@@ -34,7 +35,10 @@ pub(crate) fn run(args: &Args) -> Fallible {
     let build = ["build", "--locked", "--quiet", "--workspace", "--tests", "--bin", "farthing-interop"];
     step::run(step::cargo(&root).args(build))?;
     let target = workspace::target()?;
-    let mut grid = Command::new(target.join("debug/farthing-interop"));
+    let program = target.join("debug/farthing-interop");
+    let mut artifacts = Command::new(&program);
+    step::run(artifacts.arg("artifacts").arg("--node").arg(&node).stdin(Stdio::null()))?;
+    let mut grid = Command::new(program);
     grid.arg("grid").arg("--node").arg(node).arg("--python").arg(python);
     grid.arg("--programs").arg(programs.join("python")).arg("--logs").arg(target.join("interop/logs"));
     grid.arg("--results").arg(programs.join("RESULTS.md"));

@@ -27,6 +27,14 @@ pub(crate) fn mcp(root: &Path) -> Fallible<PathBuf> {
     install(root, "mcp", "tests/mcp")
 }
 
+/// What drives a browser, where the tests look for it.
+///
+/// # Errors
+/// As [`install`].
+pub(crate) fn browser(root: &Path) -> Fallible<PathBuf> {
+    install(root, "browser", "tests/browser")
+}
+
 /// Makes the packages that `from` (a directory with a manifest and a lock file) asks for present in
 /// `target/npm/<name>`, and returns that directory. Nothing is done when they are there already.
 ///

@@ -20,6 +20,13 @@ struct Part {
 }
 
 const PARTS: &[Part] = &[
+    // Chinese and Japanese are boxes without a font that has them.
+    Part {
+        name: "chromium",
+        needed_for: "paying on the paywall's page in a browser",
+        check: &["sh", "-c", "command -v chromium && fc-list :lang=zh-tw | grep -q ."],
+        apt: &["chromium", "fonts-noto-cjk", "fontconfig"],
+    },
     Part {
         name: "curl",
         needed_for: "the curl lines of the README, the manual and the demonstration",
@@ -27,6 +34,12 @@ const PARTS: &[Part] = &[
         apt: &["curl"],
     },
     Part { name: "jq", needed_for: "the jq lines of the manual", check: &["jq", "--version"], apt: &["jq"] },
+    Part {
+        name: "nginx",
+        needed_for: "a shared cache in front of the gateway, started and stopped by the tests",
+        check: &["nginx", "-v"],
+        apt: &["nginx-light"],
+    },
     // With its node, which compiles the contracts of the tests.
     Part {
         name: "npm",
@@ -62,6 +75,9 @@ const PARTS: &[Part] = &[
         apt: &["strace"],
     },
 ];
+
+/// Servers of the system that come with a part and that no test uses, by the part's name: they are not left running.
+const SERVICES: &[(&str, &str)] = &[("nginx", "nginx.service")];
 
 /// Makes every part present, installing what is missing with apt.
 ///
@@ -99,22 +115,30 @@ impl Part {
                 println!("{failure}");
             }
         }
+        for (_, service) in SERVICES.iter().filter(|(part, _)| *part == self.name) {
+            // There is nothing to stop where no init system starts services.
+            step::succeeds(as_root("systemctl").args(["disable", "--now", service]));
+        }
         self.is_there()
     }
 }
 
-/// apt-get that asks nothing, through sudo when we are not root and sudo needs no password.
+/// apt-get that asks nothing.
 fn apt_get() -> Command {
-    let is_root = step::read(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    let mut command = if is_root {
-        Command::new("apt-get")
-    } else {
-        let mut sudo = Command::new("sudo");
-        sudo.args(["-n", "apt-get"]);
-        sudo
-    };
+    let mut command = as_root("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive").stdin(std::process::Stdio::null());
     command
+}
+
+/// A program as root, through sudo when we are not and sudo needs no password.
+fn as_root(program: &str) -> Command {
+    let is_root = step::read(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    if is_root {
+        return Command::new(program);
+    }
+    let mut sudo = Command::new("sudo");
+    sudo.args(["-n", program]);
+    sudo
 }
 
 fn explain(missing: &[&Part]) -> String {

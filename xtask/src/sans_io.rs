@@ -37,7 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "JSON to types and back, from slices only",
         &["serde", "serde_core", "serde_json", "itoa", "memchr", "zmij"],
     ),
-    ("bytes to text and back", &["base64", "hex"]),
+    ("bytes to text and back", &["base64", "bs58", "hex"]),
     ("error enums", &["thiserror"]),
     ("SHA-2", &["sha2", "digest", "block-buffer", "crypto-common", "hybrid-array", "typenum", "const-oid"]),
     (

@@ -35,6 +35,9 @@ pub(crate) struct Args {
     /// Unpaid requests, and as many refused payments.
     #[arg(long, default_value_t = 1_000_000)]
     floods: u64,
+    /// Minutes of the metered stream; it may flow for 14 at most.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=13))]
+    stream: u64,
     /// Minutes after which a part is stopped.
     #[arg(long, default_value_t = 90)]
     minutes: u64,
@@ -53,6 +56,8 @@ enum Part {
     BenchLedger,
     /// Unpaid requests and refused payments without end.
     BenchPay,
+    /// A metered stream of events through the gateway, in flat memory.
+    Stream,
 }
 
 /// Lines that a part ended with, by what they begin with.
@@ -114,6 +119,14 @@ impl Part {
                 let mut command = tests(root, "crash_kills", "t17");
                 command.env("FARTHING_KILLS", args.kills.to_string());
                 watch(args.minutes, &command, &mut |line| keep(&mut figures, "kills ", line))
+            }
+            Self::Stream => {
+                let mut command = tests(root, "flat_memory", "a_metered_stream");
+                command.env("FARTHING_STREAM_SECONDS", (args.stream * 60).to_string());
+                watch(args.minutes, &command, &mut |line| {
+                    keep(&mut figures, "flat memory, ", line);
+                    keep(&mut figures, "stream: ", line);
+                })
             }
             Self::Durability => durability(root, args, &mut figures),
         };

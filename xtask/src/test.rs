@@ -10,8 +10,8 @@ use std::process::Command;
 ///
 /// First the outside parts: what is missing is installed with apt, and when that
 /// is not possible, the run fails and says what to type. The chain and the
-/// compiler of the EVM tests, and the client library that drives `farthing mcp`,
-/// come from npm into target/npm. Then three groups
+/// compiler of the EVM tests, the client library that drives `farthing mcp`, and
+/// what drives a browser come from npm into target/npm. Then three groups
 /// of tests, all of them even when one fails:
 ///
 ///   tests     unit, integration and example tests, by cargo-nextest when it is
@@ -45,6 +45,7 @@ pub(crate) fn run(args: &Args) -> Fallible {
     parts::set_up()?;
     npm::contracts(&root)?;
     npm::mcp(&root)?;
+    npm::browser(&root)?;
 
     let mut total = Tally::default();
     let mut failed = Vec::new();

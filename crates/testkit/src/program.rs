@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 /// The directory of the workspace.
 pub fn workspace() -> PathBuf {
@@ -62,4 +62,30 @@ pub fn free_port() -> u16 {
     let mut ports = (0..8_000).map(|_| 20_000 + (start + NEXT.fetch_add(1, Ordering::SeqCst)) % 8_000);
     let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
     ports.find(free).expect("a free port")
+}
+
+/// The port that the examples listen on. Whoever holds this has it alone, among the tests of all processes on this
+/// machine.
+#[derive(Debug)]
+pub struct ExamplesPort(#[allow(dead_code, reason = "it is locked until it is dropped")] std::fs::File);
+
+impl ExamplesPort {
+    /// The port.
+    pub const NUMBER: u16 = 4021;
+
+    /// Waits for the port.
+    pub fn claim() -> Self {
+        let path = std::env::temp_dir().join("farthing-examples-port.lock");
+        let file = std::fs::File::options().create(true).append(true).open(path).expect("a file to lock");
+        file.lock().expect("a lock");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while std::net::TcpListener::bind(("127.0.0.1", Self::NUMBER)).is_err() {
+            assert!(
+                Instant::now() < deadline,
+                "port 4021 is in use: the examples need it; stop whoever has it"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self(file)
+    }
 }

@@ -11,6 +11,7 @@ use farthing::native::NativePay;
 use farthing::protocol::rail::{Facilitator, Pay, SignedPayment};
 use farthing::protocol::v2::{Offer, PaymentPayload};
 use farthing::protocol::{Amount, PublicKey, RequestDigest, SecretKey, header, receipt};
+use farthing::records::MemoryRecords;
 use farthing::{Ledger, LocalLedger, Options, Paywall};
 use serde_json::value::RawValue;
 
@@ -197,6 +198,7 @@ impl World {
         let mut builder = Paywall::builder(origin.parse().unwrap())
             .facilitator(facilitator.clone())
             .receipt_key(key(105))
+            .records(Arc::new(MemoryRecords::new()))
             .clock(move || time.now());
         let rails = farthing::rails(key(SELLER).public(), &key(102), facilitator.as_ref()).await;
         for rail in rails.unwrap() {

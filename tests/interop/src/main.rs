@@ -3,6 +3,7 @@
 //! `cargo xtask interop` runs `farthing-interop grid`, which starts every program and judges every cell by what the
 //! chain says. The other roles are the farthing programs of the grid; the reference's are in `node/` and `python/`.
 
+mod artifacts;
 mod client;
 mod facilitator;
 mod grid;
@@ -17,6 +18,7 @@ use clap::Parser;
 #[command(about, disable_help_subcommand = true)]
 enum Role {
     Grid(grid::Args),
+    Artifacts(artifacts::Args),
     /// Pays.
     Client,
     /// Sells.
@@ -29,6 +31,7 @@ enum Role {
 async fn main() -> ExitCode {
     let ended = match Role::parse() {
         Role::Grid(args) => grid::run(&args).await,
+        Role::Artifacts(args) => artifacts::run(&args).await,
         Role::Client => client::run().await,
         Role::Server => server::run().await,
         Role::Facilitator => facilitator::run().await,

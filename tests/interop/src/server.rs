@@ -58,7 +58,7 @@ pub(crate) async fn run() -> Result<(), String> {
     let builder = builder.rail(metered).facilitator(facilitator.clone()).records(records.clone());
     let used: Amount = setting("USED")?.parse().map_err(text)?;
     let metered = get(async move |url| (axum::Extension(Captured(used)), content(url).await).into_response());
-    let sold = metered.layer(builder.build().map_err(text)?.price(&*price));
+    let sold = metered.layer(builder.build().map_err(text)?.up_to(&*price));
     port.serve(router.route("/upto", sold.clone()).route("/upto/other", sold)).await
 }
 

@@ -34,6 +34,8 @@ figures! {
     payments: "payments",
     handler_runs: "handler runs",
     captures: "captures",
+    parts: "captures of a stream on its way",
+    streams: "streams delivered to their end",
     voids: "voids",
     reclaims: "reclaims",
     takeovers: "takeovers",

@@ -3,18 +3,18 @@
 //! It shares no code with the ledger's core. What it knows of payments it reads from flushed entries; what
 //! anybody says about a payment must be true by then.
 
+mod heard;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use farthing::farthing_ledger::Book;
 use farthing::farthing_ledger::engine::{MemoryStorage, Storage, Writes};
 use farthing::farthing_ledger::entry::{Entry, Event};
-use farthing::farthing_ledger::operation::Action;
+use farthing::farthing_ledger::operation::{Action, Op};
 use farthing::farthing_ledger::rows::Table;
 use farthing::farthing_ledger::terms::{Terms, payment_id};
-use farthing::protocol::rail::{Outcome, PaymentId};
-use farthing::protocol::v2::SettlementResponse;
-use farthing::protocol::{PublicKey, reason};
-use serde_json::Value;
+use farthing::protocol::PublicKey;
+use farthing::protocol::rail::PaymentId;
 
 use super::figures::Figures;
 use super::trace::Trace;
@@ -59,6 +59,8 @@ pub(crate) struct Story {
     pub(crate) captured: u128,
     epoch: u64,
     max: i128,
+    /// Atomic units that a stream has delivered.
+    delivered: Option<u128>,
     capture_deadline: u64,
     /// Unix seconds by the ledger's clock.
     ended_at: u64,
@@ -83,6 +85,17 @@ struct Run {
     epoch: u64,
     /// How, and in which millisecond.
     end: Option<(RunEnd, u64)>,
+}
+
+impl Story {
+    /// What an operation that is applied takes out of the hold.
+    fn leaves(&self, operation: &Op) -> i128 {
+        let units = |amount: u128| i128::try_from(amount).unwrap_or(i128::MAX);
+        match operation.last || operation.action != Action::Capture {
+            true => self.max - units(self.captured),
+            false => units(operation.cumulative.0) - units(self.captured),
+        }
+    }
 }
 
 impl Oracle {
@@ -210,15 +223,21 @@ impl Oracle {
                     // Among others, an operation may be repeated, and then moves nothing.
                     let again = self.stories.get(&operation.payment).filter(|story| match operation.action {
                         Action::Capture => {
-                            story.stand == Stand::Captured && story.captured == operation.cumulative.0
+                            story.captured == operation.cumulative.0
+                                && (story.stand == Stand::Captured || !operation.last)
                         }
                         _ => story.stand == Stand::Voided,
                     });
                     if again.is_some() {
                         continue;
                     }
-                    owed += self.stories.get(&operation.payment).map_or(0, |story| story.max);
+                    owed += self.stories.get(&operation.payment).map_or(0, |story| story.leaves(operation));
                     match operation.action {
+                        Action::Capture if !operation.last => {
+                            figures.parts += 1;
+                            say(format!("captures {} of {name}, and more to come", operation.cumulative));
+                            self.captured(&operation.payment, operation, entry.at, rows);
+                        }
                         Action::Capture => {
                             figures.captures += 1;
                             say(format!("captures {} of {name}", operation.cumulative));
@@ -282,25 +301,31 @@ impl Oracle {
             captured: 0,
             epoch: 1,
             max: i128::try_from(terms.max_amount.0).unwrap_or(i128::MAX),
+            delivered: None,
             capture_deadline: terms.capture_deadline,
             ended_at: 0,
         };
         self.stories.insert(payment, story);
     }
 
-    fn captured(
-        &mut self,
-        payment: &PaymentId,
-        operation: &farthing::farthing_ledger::operation::Op,
-        at: u64,
-        rows: &mut MemoryStorage,
-    ) {
+    fn captured(&mut self, payment: &PaymentId, operation: &Op, at: u64, rows: &mut MemoryStorage) {
         let name = self.name(payment);
         let Some(story) = self.stories.get_mut(payment) else {
             return self.fail(format!("{name} was captured and never held"));
         };
-        let (stand, epoch) = (story.stand, story.epoch);
-        (story.stand, story.captured, story.ended_at) = (Stand::Captured, operation.cumulative.0, at);
+        let (stand, epoch, before) = (story.stand, story.epoch, story.captured);
+        story.captured = operation.cumulative.0;
+        if operation.last {
+            (story.stand, story.ended_at) = (Stand::Captured, at);
+        }
+        let undelivered = story.delivered.is_some_and(|delivered| operation.cumulative.0 > delivered);
+        if operation.cumulative.0 < before {
+            return self.fail(format!("{name} was captured for less than before"));
+        }
+        if undelivered {
+            return self.fail(format!("{name} was captured for more than was delivered"));
+        }
+        let Some(story) = self.stories.get(payment) else { return };
         let late = at > story.capture_deadline;
         if stand == Stand::Captured {
             return self.fail(format!("{name} was captured twice"));
@@ -322,7 +347,11 @@ impl Oracle {
     fn ended(&mut self, payment: &PaymentId, stand: Stand, at: u64) {
         let name = self.name(payment);
         match self.stories.get_mut(payment) {
-            Some(story) if story.stand == Stand::Held => (story.stand, story.ended_at) = (stand, at),
+            Some(story) if story.stand == Stand::Held => {
+                // What a stream took stands.
+                let stand = if story.captured > 0 { Stand::Captured } else { stand };
+                (story.stand, story.ended_at) = (stand, at);
+            }
             Some(story) => {
                 let was = story.stand;
                 self.fail(format!("{name} was ended when it was {was:?}"));
@@ -354,65 +383,30 @@ impl Oracle {
         self.runs.len() - 1
     }
 
+    /// A handler's run is a stream, of which nothing is delivered yet. There is never a second one.
+    pub(crate) fn flows(&mut self, payment: &PaymentId) {
+        let name = self.name(payment);
+        if self.runs.iter().filter(|run| run.payment == *payment).count() > 1 {
+            self.fail(format!("the stream that {name} pays for began once more"));
+        }
+        if let Some(story) = self.stories.get_mut(payment) {
+            story.delivered = Some(0);
+        }
+    }
+
+    /// A stream has delivered this much in all.
+    pub(crate) fn delivers(&mut self, payment: &PaymentId, amount: u128) {
+        let name = self.name(payment);
+        let Some(story) = self.stories.get_mut(payment) else { return };
+        story.delivered = Some(amount);
+        if i128::try_from(amount).unwrap_or(i128::MAX) > story.max {
+            self.fail(format!("the stream of {name} delivers more than its maximum"));
+        }
+    }
+
     pub(crate) fn run_ends(&mut self, run: usize, end: RunEnd, now: u64) {
         if let Some(run) = self.runs.get_mut(run) {
             run.end.get_or_insert((end, now));
-        }
-    }
-
-    /// The ledger's process answers a settlement: what it says must be flushed.
-    pub(crate) fn settled(&mut self, payment: &PaymentId, outcome: &Outcome) {
-        match outcome {
-            Outcome::Settled(said) => {
-                let state = said.extra.get("state").and_then(Value::as_str).unwrap_or_default();
-                let epoch = said.extra.get("epoch").and_then(Value::as_u64).unwrap_or(0);
-                self.hears(payment, "the facilitator", state, said.amount.map(|amount| amount.0), epoch);
-            }
-            Outcome::NotSettled(said) if said.error_reason.as_deref() == Some(reason::PAYMENT_VOIDED) => {
-                self.hears(payment, "the facilitator", "ended", None, 0);
-            }
-            _ => {}
-        }
-    }
-
-    /// A server answers a client: what it says of the payment must be flushed.
-    pub(crate) fn answered(&mut self, payment: &PaymentId, said: &SettlementResponse) {
-        let state = said.extra.get("state").and_then(Value::as_str).unwrap_or_default();
-        if said.success {
-            self.hears(payment, "a server", state, said.amount.map(|amount| amount.0), 0);
-        } else if said.error_reason.as_deref() == Some(reason::PAYMENT_VOIDED) {
-            self.hears(payment, "a server", "ended", None, 0);
-        }
-    }
-
-    /// The ledger states where a payment stands.
-    pub(crate) fn stated(&mut self, payment: &PaymentId, statement: &Value) {
-        let state = statement["state"].as_str().unwrap_or_default();
-        if state == "absent" {
-            let as_of = statement["asOf"].as_u64().unwrap_or(0);
-            if self.windows.get(payment).is_some_and(|before| as_of > before + GENEROUS) {
-                self.never.insert(*payment);
-            }
-            return;
-        }
-        let amount = statement["amount"].as_str().and_then(|amount| amount.parse().ok());
-        self.hears(payment, "the ledger", state, amount.filter(|_| state == "captured"), 0);
-    }
-
-    fn hears(&mut self, payment: &PaymentId, who: &str, state: &str, amount: Option<u128>, epoch: u64) {
-        let name = self.name(payment);
-        let true_so_far = match (self.stories.get(payment), state) {
-            (None, _) => false,
-            (Some(story), "captured") => {
-                story.stand == Stand::Captured && amount.is_none_or(|amount| amount == story.captured)
-            }
-            (Some(story), "voided" | "reclaimed" | "ended") => {
-                matches!(story.stand, Stand::Voided | Stand::Reclaimed)
-            }
-            (Some(story), _) => story.epoch >= epoch,
-        };
-        if !true_so_far {
-            self.fail(format!("{who} says that {name} is {state}, and that is not flushed"));
         }
     }
 
@@ -447,6 +441,14 @@ impl Oracle {
             let name = self.name(&run.payment);
             let ended_late = story.ended_at + SKEW > story.capture_deadline;
             match end {
+                RunEnd::Succeeded
+                    if story.delivered.is_some_and(|amount| amount != story.captured) && !ended_late =>
+                {
+                    self.fail(format!(
+                        "a stream delivered more than the {} that {name} paid",
+                        story.captured
+                    ));
+                }
                 RunEnd::Succeeded if story.stand != Stand::Captured && !ended_late => {
                     self.fail(format!(
                         "the handler for {name} did its work, and its payment is {:?}",

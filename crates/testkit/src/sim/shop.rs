@@ -1,9 +1,11 @@
 //! A server process: the real flow, desk and serving, with handlers that succeed, fail, panic and dawdle.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::body::Body;
 use bytes::Bytes;
 use farthing::farthing_ledger::terms::Scheme;
 use farthing::native::NativeOffer;
@@ -11,14 +13,19 @@ use farthing::protocol::digest::BodyHash;
 use farthing::protocol::header::{PAYMENT_RESPONSE, decode_settlement};
 use farthing::protocol::rail::{BoxFuture, Offer, Outcome, PaymentId};
 use farthing::protocol::v2::{FacilitatorRequest, SupportedResponse};
-use farthing::protocol::{Amount, Binding, Limits};
+use farthing::protocol::{Amount, Limits};
 use farthing::server::answer::{Answer, Content, Situation};
 use farthing::server::desk::Desk;
 use farthing::server::flow::{HandlerAnswer, Kept, Later, OnDisconnect, Route, Seller};
+use farthing::server::metering::{Meter, Metered, Tap, Unit};
+use farthing::server::pricing::Prices;
 use farthing::server::serving::{Process, Serving, Visit};
 use farthing::server::till::Till;
 use farthing::server::{Durability, PaidBy};
-use http::{HeaderMap, StatusCode};
+use futures_util::{Stream, stream};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body_util::BodyExt as _;
 use serde_json::Value;
 
 use super::asked::{Asked, What};
@@ -32,11 +39,13 @@ use crate::key;
 
 pub(crate) const ORIGIN: &str = "https://shop.example";
 pub(crate) const PRICE: u128 = 10_000;
+/// Of one event of a stream.
+const EVENT: u128 = 1_000;
 /// Bytes of an answer that are kept.
 const KEPT: usize = 1024;
 
 /// The routes, by the first segment of their path.
-pub(crate) const ROUTES: [&str; 6] = ["sun", "post", "metered", "quick", "stream", "long"];
+pub(crate) const ROUTES: [&str; 7] = ["sun", "post", "metered", "quick", "stream", "long", "flow"];
 
 /// Who settles for a server.
 #[derive(Clone)]
@@ -115,24 +124,17 @@ fn routes(
             receipt_key: key(105),
             limits: Limits { answer_bytes: KEPT, ..Limits::default() },
             owner_id,
+            payments: "".into(),
         })
     };
     let exact = seller(&[Scheme::Exact]);
     let metered = seller(&[Scheme::AuthCapture, Scheme::Exact]);
-    let plain = Route {
-        seller: exact,
-        price: "0.01 XTS".parse().expect("a price"),
-        description: None,
-        mime_type: None,
-        extensions: Default::default(),
-        binding: Binding::Body,
-        repeatable: None,
-        handler_deadline: Duration::from_secs(12),
-        on_disconnect: OnDisconnect::Finish,
-        max_timeout_seconds: 300,
-        durability: Durability::Durable,
-        notices: Default::default(),
-    };
+    let flows = seller(&[Scheme::Upto]);
+    let unit = Unit::Event { price: "0.001 XTS".parse().expect("a price") };
+    let flow =
+        Metered { unit, every: NonZeroU64::new(2), longest: Duration::from_secs(60), ..Metered::default() };
+    let prices = Prices::of("0.01 XTS".parse().expect("a price"));
+    let plain = Route { handler_deadline: Duration::from_secs(12), ..Route::new(exact, prices) };
     let of = |name: &'static str| {
         let route = plain.clone();
         let route = match name {
@@ -146,6 +148,7 @@ fn routes(
                 let handler_deadline = Duration::from_secs(30);
                 Route { on_disconnect: OnDisconnect::Cancel, handler_deadline, ..route }
             }
+            "flow" => Route { seller: flows.clone(), metered: Some(flow.clone()), ..route },
             _ => route,
         };
         (name, Arc::new(route))
@@ -164,7 +167,13 @@ async fn serve(shop: Arc<Shop>, call: Call, request: WebRequest) {
     };
     let bound = if opened.binds_body() { BodyHash::of(&body) } else { BodyHash::Unbound };
     let action = opened.bound(bound, shop.now());
-    let visit = Visiting { shop: shop.clone(), call: call.clone(), payment: None, name: name.to_owned() };
+    let visit = Visiting {
+        shop: shop.clone(),
+        call: call.clone(),
+        payment: None,
+        name: name.to_owned(),
+        flowing: Arc::default(),
+    };
     match Serving::enter(&shop, action) {
         Err(answer) => reply(&call, None, *answer),
         Ok(serving) => {
@@ -254,17 +263,32 @@ struct Visiting {
     call: Call,
     payment: Option<PaymentId>,
     name: String,
+    /// The run of a stream, between its handler's answer and its first piece.
+    flowing: Flowing,
 }
+
+type Flowing = Arc<Mutex<Option<Running>>>;
 
 impl Visit<Bytes> for Visiting {
     fn handle(
         &mut self,
         paid_by: PaidBy,
+        _meter: Option<Meter>,
     ) -> BoxFuture<'static, Result<HandlerAnswer<Bytes>, Box<dyn std::error::Error + Send + Sync>>> {
         let epochs = self.shop.epochs.lock().unwrap_or_else(PoisonError::into_inner);
         let epoch = epochs.get(&paid_by.payment).copied().unwrap_or(0);
         drop(epochs);
-        Box::pin(handle(self.shop.host.clone(), paid_by, epoch, self.name.clone()))
+        let flowing = self.flowing.clone();
+        Box::pin(handle(self.shop.host.clone(), paid_by, epoch, self.name.clone(), flowing))
+    }
+
+    fn meter(&mut self, body: Bytes, tap: Tap) -> Bytes {
+        let (running, host) = (take(&self.flowing), self.shop.host.clone());
+        if let (Some(running), Some(payment)) = (running, self.payment) {
+            let pieces = pieces(host.clone(), body);
+            host.spawn(deliver(running, payment, tap.meter(Body::from_stream(pieces))));
+        }
+        Bytes::new()
     }
 
     fn is_gone(&self) -> bool {
@@ -313,6 +337,71 @@ impl Drop for Running {
     }
 }
 
+fn take(flowing: &Flowing) -> Option<Running> {
+    flowing.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// An answer that is paid for while it flows: fewer events than its payment covers, or more.
+fn events(running: Running, payment: &PaymentId, flowing: Flowing) -> HandlerAnswer<Bytes> {
+    let count = {
+        let mut state = running.host.world.lock();
+        state.oracle.flows(payment);
+        state.random.usize(0..=14)
+    };
+    *flowing.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
+    let content = Content::Long("data: x\n\n".repeat(count).into());
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    HandlerAnswer { status: StatusCode::OK, headers, content, captured: None, refused: None }
+}
+
+/// A stream's pieces as they are written: of any length, with pauses, and sometimes without an end.
+fn pieces(host: Host, text: Bytes) -> impl Stream<Item = Result<Bytes, &'static str>> + Send + 'static {
+    stream::unfold((host, text), |(host, mut text)| async move {
+        let (pause, length, breaks) = {
+            let mut state = host.world.lock();
+            let state = &mut *state;
+            let per_mille = state.plan.bad_handlers / 8;
+            let pause = if state.random.u32(0..6) == 0 { 8_000 } else { 600 };
+            (state.random.u64(1..pause), state.random.usize(1..=24), !state.calm && state.chance(per_mille))
+        };
+        host.sleep_ms(pause).await;
+        if breaks {
+            return Some((Err("the handler broke off"), (host, text)));
+        }
+        let piece = text.split_to(length.min(text.len()));
+        (!piece.is_empty()).then(|| (Ok(piece), (host, text)))
+    })
+}
+
+/// Delivers a stream to a client that may go away, as its connection would.
+async fn deliver(running: Running, payment: PaymentId, mut body: Body) {
+    let host = running.host.clone();
+    let (mut text, mut ended) = (Vec::new(), false);
+    loop {
+        let leaves = {
+            let mut state = host.world.lock();
+            let per_mille = state.plan.hangs_up / 8;
+            !state.calm && state.chance(per_mille)
+        };
+        let frame = if leaves { None } else { body.frame().await };
+        ended |= !leaves && frame.is_none();
+        let Some(Ok(frame)) = frame else { break };
+        text.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+        let shown = String::from_utf8_lossy(&text);
+        let own = shown.split("event: payment-response").next().unwrap_or_default();
+        let delivered = own.matches("data: x\n\n").count() as u128 * EVENT;
+        host.world.lock().oracle.delivers(&payment, delivered);
+        host.point("in a stream").await;
+    }
+    let mut state = host.world.lock();
+    state.figures.streams += u64::from(ended);
+    let is_empty = !String::from_utf8_lossy(&text).contains("data: x\n\n");
+    drop(state);
+    drop(body);
+    running.ends(if is_empty { RunEnd::Failed } else { RunEnd::Succeeded });
+}
+
 /// What a handler does, drawn for each run.
 #[derive(Clone, Copy, Debug)]
 enum Mood {
@@ -330,6 +419,7 @@ async fn handle(
     paid_by: PaidBy,
     epoch: u64,
     route: String,
+    flowing: Flowing,
 ) -> Result<HandlerAnswer<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
     host.point("before the handler").await;
     let (running, mood, length, part) = {
@@ -375,6 +465,9 @@ async fn handle(
             // Quietly: nobody needs to read about a panic that is part of the play.
             std::panic::resume_unwind(Box::new("the handler panics"));
         }
+    }
+    if route == "flow" && matches!(mood, Mood::Good | Mood::Dawdles) {
+        return Ok(events(running, &paid_by.payment, flowing));
     }
     running.ends(if matches!(mood, Mood::Good | Mood::Dawdles) { RunEnd::Succeeded } else { RunEnd::Failed });
     let mut text = run_mark(running.run);
