@@ -7,7 +7,7 @@
 use farthing::agent::{Balance, BudgetLine};
 use farthing::client::{
     ClientError, Fault, Flag, NotPayable, PaymentRefused, PaymentReport, Quote, QuotedOffer, Record, Refused,
-    ResumeError, Rule, State, UnknownPayment,
+    ResumeError, Rule, State, UnknownPayment, Unsigned,
 };
 use farthing::protocol::rail::Confirmation;
 use farthing::protocol::{Amount, Retry};
@@ -41,6 +41,8 @@ pub(crate) fn payment(report: &PaymentReport) -> Value {
         "receipt": report.receipt.is_some(),
         "replayed": report.replayed,
         "open": report.open,
+        "ended": report.ended.as_deref().map(safe),
+        "no_receipt": report.unsigned.map(unsigned),
         "flags": report.flags.iter().map(|flag| {
             let (name, detail) = self::flag(flag);
             json!({ "flag": name, "detail": detail.map(safe) })
@@ -62,6 +64,27 @@ pub(crate) fn confirmation(confirmation: &Confirmation) -> &'static str {
         Confirmation::Unproven => "unproven",
         Confirmation::Contradicted(_) => "contradicted",
     }
+}
+
+/// Why there is no receipt, in one word.
+fn unsigned(why: Unsigned) -> &'static str {
+    match why {
+        Unsigned::Long => "too-long",
+        Unsigned::Events => "events",
+        Unsigned::Metered => "metered",
+    }
+}
+
+/// Why the seller ended an answer before it was complete, for people; `None` if it did not.
+pub(crate) fn cut(report: &PaymentReport) -> Option<String> {
+    let word = report.ended.as_deref().filter(|_| report.is_cut())?;
+    Some(match word {
+        "exhausted" => format!("the maximum of {} was used up", safe(&report.price)),
+        "deadline" => "the server ended it when its time was over".to_owned(),
+        "server-stopping" => "the server stopped".to_owned(),
+        "capture-refused" => "the server ended it, because a part of the money was refused to it".to_owned(),
+        word => format!("the server ended it: {}", safe(word)),
+    })
 }
 
 /// A flag's name, and what it says besides.

@@ -80,7 +80,7 @@ pub use paying::{PayingClient, PayingError, PayingRequest};
 pub use policy::Policy;
 pub use prepared::{PaymentHeader, Prepared, Version};
 pub use quote::{Quote, QuotedOffer};
-pub use report::{Flag, PaymentReport};
+pub use report::{Flag, PaymentReport, Unsigned};
 pub use request::Request;
 pub use rules::{Hours, MAX_CAPTURE, MAX_VALIDITY, PriceRise, RuleError};
 #[cfg(feature = "sqlite")]

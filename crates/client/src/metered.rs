@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use farthing_protocol::rail::Confirmation;
 use http::{HeaderMap, StatusCode};
+use serde_json::Value;
 use tracing::{debug, error};
 
 use crate::client::STATUS_TIMEOUT;
@@ -21,6 +22,7 @@ use crate::journal::{Answered, State};
 use crate::policy::Policy;
 use crate::prepared::Prepared;
 use crate::report::{Flag, PaymentReport, Settlement};
+use crate::text::{SHOWN, plain};
 
 /// The type of the event that says what became of the payment.
 pub(crate) const SETTLEMENT_EVENT: &str = "payment-response";
@@ -118,7 +120,11 @@ impl Metered {
                 let said = self.report.settled(&self.prepared, &answer, (amount, &response), limits);
                 let state = match contradicted(&self.report.confirmation) {
                     true => State::Unknown,
-                    false => State::Settled,
+                    false => {
+                        let word = response.extra.get("ended").and_then(Value::as_str);
+                        self.report.ended = word.map(|word| plain(word, SHOWN));
+                        State::Settled
+                    }
                 };
                 return (said, state);
             }

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use farthing_protocol::header::{PAYMENT_SIGNATURE, X_PAYMENT};
+use farthing_protocol::header::{self, PAYMENT_SIGNATURE, X_PAYMENT};
 use farthing_protocol::rail::{Pay, PaymentId, SignedPayment};
-use farthing_protocol::{Amount, Network, PublicKey, RequestDigest};
+use farthing_protocol::{Amount, Limits, Network, PublicKey, RequestDigest};
 
 use crate::budget::Charge;
 use crate::request::Request;
+
+/// The scheme of payments that are taken while their answer comes.
+const METERED: &str = "upto";
 
 /// A version of x402.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -140,6 +143,13 @@ impl Prepared {
     #[must_use]
     pub fn valid_before(&self) -> u64 {
         self.0.payment.valid_before
+    }
+
+    /// Whether a receipt was announced for it and its answer may be paid for while it comes, when nobody can sign
+    /// one: by what was signed, and not by what the answer says.
+    pub(crate) fn is_metered(&self, limits: &Limits) -> bool {
+        let payment = header::decode_payment(self.0.header.expose().as_bytes(), limits);
+        self.0.receipt_key.is_some() && payment.is_ok_and(|payment| payment.accepted.scheme == METERED)
     }
 
     /// The header that carries it.

@@ -7,11 +7,12 @@ use farthing_protocol::receipt::{self, Receipt, SignedReceipt};
 use farthing_protocol::v1::{SettlementResponseV1, network_of};
 use farthing_protocol::v2::SettlementResponse;
 use farthing_protocol::{Amount, Limits, Network, WireError, json, reason};
-use http::{HeaderMap, Method};
+use http::header::TRANSFER_ENCODING;
+use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 
 use crate::attested;
-use crate::flow::{Answer, plausible};
+use crate::flow::{Answer, is_event_stream, plausible, says_longer};
 use crate::journal::Answered;
 use crate::prepared::{Prepared, Version};
 use crate::terms::one_value;
@@ -19,6 +20,10 @@ use crate::text::{SHOWN, plain};
 
 /// `extra.state` of the settlement in the headers of an answer that is paid for while it comes.
 const AUTHORIZED: &str = "authorized";
+/// `extra.ended` of the last settlement of an answer that came whole.
+const COMPLETE: &str = "complete";
+/// Bytes of the longest answer for which a receipt can be expected.
+const SIGNED_BYTES: usize = 64 * 1024;
 
 /// What a paid answer cost, and what proves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +60,11 @@ pub struct PaymentReport {
     /// Whether the answer is still paid for while it comes: `amount` is the most it can be until its end, and
     /// the budget stays reserved.
     pub open: bool,
+    /// Why nothing more came of an answer that was paid for while it came, in the word of the seller's last
+    /// settlement: `complete`, or why the seller [ended it earlier](Self::is_cut). `None` where it says nothing.
+    pub ended: Option<String>,
+    /// Why there is none of the receipts that the offer announced and nobody is to blame for it.
+    pub unsigned: Option<Unsigned>,
     /// What is missing or wrong.
     pub flags: Vec<Flag>,
 }
@@ -64,6 +74,12 @@ impl PaymentReport {
     #[must_use]
     pub fn is_proven(&self) -> bool {
         matches!(self.confirmation, Confirmation::Taken(_)) && self.flags.is_empty()
+    }
+
+    /// Whether the seller says that it ended the answer before it was complete, such as at the maximum.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.ended.as_deref().is_some_and(|word| word != COMPLETE)
     }
 
     /// What was taken, in whole units: `0.001 XTS`.
@@ -96,6 +112,7 @@ impl PaymentReport {
                 (self.receipt, self.signed_receipt) = (Some(checked.receipt), Some(checked.signed));
                 self.flags.extend(checked.flag);
             }
+            Err(Flag::ReceiptMissing) => self.lacks_receipt(prepared, answer),
             Err(flag) => self.flags.push(flag),
         }
         match attested::check(prepared, response) {
@@ -103,6 +120,17 @@ impl PaymentReport {
             Err(why) => self.flags.push(Flag::ReceiptInvalid(format!("of x402's offer-receipt: {why}"))),
         }
         answered
+    }
+
+    /// Takes in that there is no receipt. Whether one was possible is decided by the answer, and not by what the
+    /// settlement says about it.
+    pub(crate) fn lacks_receipt(&mut self, prepared: &Prepared, answer: &Answer) {
+        if prepared.0.receipt_key.is_some() && self.unsigned.is_none() {
+            self.unsigned = unsigned(prepared, answer);
+            if self.unsigned.is_none() {
+                self.flags.push(Flag::ReceiptMissing);
+            }
+        }
     }
 
     /// Takes in the network's word.
@@ -115,6 +143,17 @@ impl PaymentReport {
         }
         self.confirmation = confirmation;
     }
+}
+
+/// Why a seller could not sign a receipt for an answer: it signs before the first byte leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsigned {
+    /// The answer is longer than the 64 KiB of which a seller waits for the end.
+    Long,
+    /// It is a stream of server-sent events.
+    Events,
+    /// It was paid for while it came.
+    Metered,
 }
 
 /// Something about a paid answer that its payer should know.
@@ -227,6 +266,19 @@ fn meant(settlement: SettlementResponseV1) -> SettlementResponse {
         payer: settlement.payer,
         ..SettlementResponse::default()
     }
+}
+
+/// Why no receipt can be expected of this answer. A length counts that was seen, or that the connection holds the
+/// seller to: not one beside an encoding or a status that makes it void.
+fn unsigned(prepared: &Prepared, answer: &Answer) -> Option<Unsigned> {
+    let has_body = *prepared.request().method() != Method::HEAD
+        && !matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let holds = has_body && !answer.complete && !answer.headers.contains_key(TRANSFER_ENCODING);
+    if has_body && is_event_stream(&answer.headers) {
+        return Some(Unsigned::Events);
+    }
+    let is_long = answer.body.len() > SIGNED_BYTES || holds && says_longer(&answer.headers, SIGNED_BYTES);
+    is_long.then_some(Unsigned::Long)
 }
 
 /// A receipt that says what happened, as far as that could be compared.

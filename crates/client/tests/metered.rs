@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farthing_client::{
-    Client, ClientError, Flag, Journal, MemoryJournal, PayingClient, PaymentReport, Rule, State,
+    Client, ClientError, Flag, Journal, MemoryJournal, PayingClient, PaymentReport, Rule, State, Unsigned,
 };
 use farthing_protocol::Amount;
 use farthing_protocol::header;
@@ -233,6 +233,63 @@ async fn a_final_settlement_that_does_not_fit_the_payment_is_not_believed() {
         rail.says(Confirmation::Taken(Amount(10)));
         client.reconcile().await.unwrap();
         assert_eq!(spent(&client), (10, 0), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn how_an_answer_ended_is_said_by_the_final_settlement_of_its_own_payment_only() {
+    let ended = |seen: &Presented, word: &str| with(captured(seen, 10), "extra.ended", json!(word));
+    type Says = Box<dyn Fn(&Presented) -> Value>;
+    let cases: [(Says, Option<&str>, bool); 7] = [
+        (Box::new(move |seen| ended(seen, "complete")), Some("complete"), false),
+        (Box::new(move |seen| ended(seen, "exhausted")), Some("exhausted"), true),
+        (Box::new(move |seen| ended(seen, "\u{1b}[2J")), Some("\\u{1b}[2J"), true),
+        (Box::new(|seen| captured(seen, 10)), None, false),
+        (Box::new(move |seen| with(ended(seen, "exhausted"), "transaction", json!("00"))), None, false),
+        (
+            Box::new(move |seen| with(ended(seen, "exhausted"), "extra.statement", json!("forged"))),
+            None,
+            false,
+        ),
+        (Box::new(|seen| with(authorized(seen), "extra.ended", json!("exhausted"))), None, false),
+    ];
+    for (at, (says, word, is_cut)) in cases.into_iter().enumerate() {
+        let (stream, rail) = (Stream::start("text/event-stream").await, rail());
+        let client = client(&rail);
+        let mut answer = client.get(&stream.server.at("/events")).await.unwrap();
+        assert_eq!(answer.payment().unwrap().ended, None);
+        stream.sends(settlement_event(&says(&stream.presented())));
+        stream.ends();
+        assert_eq!(answer.events().next().await.unwrap(), None);
+        let report = answer.payment().unwrap();
+        assert_eq!((report.ended.as_deref(), report.is_cut()), (word, is_cut), "case {at}: {report:?}");
+    }
+}
+
+#[tokio::test]
+async fn t29_an_answer_that_only_calls_itself_metered_still_lacks_its_receipt() {
+    for (scheme, flags, unsigned) in
+        [("upto", vec![], Some(Unsigned::Metered)), ("exact", vec![Flag::ReceiptMissing], None)]
+    {
+        let rail = rail();
+        let server = Server::start(move |seen| match seen.payment() {
+            None => unpaid(&[with(offer(MOST), "scheme", json!(scheme))]),
+            Some(payment) => {
+                let seen = presented(payment);
+                let value = header::encode(&captured(&seen, 10)).unwrap();
+                let body = format!("5\r\ngoods\r\n0\r\nPAYMENT-RESPONSE: {value}\r\n\r\n");
+                let (pieces, receiver) = unbounded_channel();
+                pieces.send(body.into_bytes()).unwrap();
+                let pieces = Arc::new(tokio::sync::Mutex::new(receiver));
+                Reply::Flow { headers: Vec::new(), pieces }.settling(&authorized(&seen))
+            }
+        })
+        .await;
+        let mut answer = client(&rail).get(&server.url).await.unwrap();
+        while answer.chunk().await.unwrap().is_some() {}
+        let report = answer.payment().unwrap();
+        assert_eq!((&report.flags, report.unsigned), (&flags, unsigned), "{scheme}");
+        assert_eq!(report.is_proven(), flags.is_empty(), "{scheme}");
     }
 }
 

@@ -7,7 +7,7 @@ mod scripted;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use farthing_client::{ClientError, Flag, Journal, MemoryJournal, Rule, State};
+use farthing_client::{ClientError, Flag, Journal, MemoryJournal, Rule, State, Unsigned};
 use farthing_protocol::digest::{BodyHash, request_digest};
 use farthing_protocol::rail::Confirmation;
 use farthing_protocol::{Amount, Retry};
@@ -251,6 +251,61 @@ async fn t30_five_hundred_concurrent_calls_with_money_for_ten_sign_exactly_ten()
         }
     }
     assert_eq!((paid, rail.signed(), server.payments().len(), spent(&client)), (10, 10, 10, (10_000, 0)));
+}
+
+#[tokio::test]
+async fn t29_a_receipt_is_missed_up_to_64_kib_whatever_the_answer_says_about_its_length() {
+    const MOST: usize = 64 * 1024;
+    const LONG: usize = 3 * 1024 * 1024;
+    let missing = (vec![Flag::ReceiptMissing], None);
+    let none = |why| (vec![], Some(why));
+    type Answers = Box<dyn Fn() -> Reply + Send + Sync>;
+    let of = |length: usize| Reply::new(200, vec![b'x'; length]);
+    let chunked = move || of(0).header("transfer-encoding", "chunked");
+    let said = LONG.to_string();
+    let (said_204, said_chunked) = (said.clone(), said);
+    type Said = (Vec<Flag>, Option<Unsigned>);
+    let cases: [(Answers, Method, Said); 8] = [
+        (Box::new(move || of(MOST)), Method::GET, missing.clone()),
+        (Box::new(move || of(MOST + 1)), Method::GET, none(Unsigned::Long)),
+        // Handed over before it is there: the connection holds the seller to the length.
+        (Box::new(move || of(LONG)), Method::GET, none(Unsigned::Long)),
+        (Box::new(move || of(LONG)), Method::HEAD, missing.clone()),
+        (
+            Box::new(move || Reply::new(204, "").header("content-length", &said_204)),
+            Method::GET,
+            missing.clone(),
+        ),
+        (
+            Box::new(move || {
+                let mut reply = chunked().header("content-length", &said_chunked);
+                if let Reply::Say { body, .. } = &mut reply {
+                    *body = b"5\r\ngoods\r\n0\r\n\r\n".to_vec();
+                }
+                reply
+            }),
+            Method::GET,
+            missing.clone(),
+        ),
+        (
+            Box::new(move || of(9).header("content-type", "text/event-stream")),
+            Method::GET,
+            none(Unsigned::Events),
+        ),
+        (Box::new(move || of(9).header("content-type", "text/event-streams")), Method::GET, missing),
+    ];
+    for (at, (answers, method, (flags, unsigned))) in cases.into_iter().enumerate() {
+        let rail = Rail::new();
+        let server = Server::start(move |seen| match seen.payment() {
+            None => unpaid(&[offer(1_000)]),
+            Some(payment) => answers().settling(&settlement(&presented(payment), None)),
+        })
+        .await;
+        let answer = client(&rail).request(method, &server.url).send().await.unwrap();
+        let report = answer.payment().unwrap();
+        assert_eq!((&report.flags, report.unsigned), (&flags, unsigned), "case {at}");
+        assert_eq!(report.is_proven(), flags.is_empty(), "case {at}");
+    }
 }
 
 #[tokio::test]

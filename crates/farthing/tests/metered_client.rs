@@ -13,7 +13,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use bytes::Bytes;
-use farthing::client::{AssetId, ClientError, Journal, MemoryJournal, PaymentReport, State};
+use farthing::client::{AssetId, ClientError, Journal, MemoryJournal, PaymentReport, State, Unsigned};
 use farthing::protocol::rail::{Confirmation, Pay as _};
 use farthing::protocol::{Amount, SecretKey};
 use farthing::{Budget, Client, LocalLedger, Paywall};
@@ -126,7 +126,11 @@ async fn a_stream_of_events_costs_what_was_read_of_it() {
     }
     drop(sender);
     assert_eq!(answer.events().next().await.unwrap(), None, "the seller's last word is not content");
-    shop.agrees(answer.payment().unwrap(), 7 * UNIT).await;
+    let report = answer.payment().unwrap();
+    assert_eq!((report.ended.as_deref(), report.is_cut()), (Some("complete"), false));
+    // Nobody can sign for what is not written yet.
+    assert_eq!((report.unsigned, report.is_proven()), (Some(Unsigned::Metered), true));
+    shop.agrees(report, 7 * UNIT).await;
 }
 
 #[tokio::test]
@@ -149,7 +153,9 @@ async fn a_long_body_costs_its_bytes_and_its_settlement_is_the_trailer() {
         read += piece.len();
     }
     assert_eq!(read, 1_250);
-    shop.agrees(answer.payment().unwrap(), 13 * UNIT).await;
+    let report = answer.payment().unwrap();
+    assert_eq!((report.ended.as_deref(), report.is_proven()), (Some("complete"), true));
+    shop.agrees(report, 13 * UNIT).await;
 }
 
 #[tokio::test]
@@ -175,7 +181,9 @@ async fn a_stream_never_costs_more_than_its_most_however_long_it_would_go_on() {
         read += 1;
     }
     assert_eq!(read, MOST / UNIT, "the whole price is delivered, and nothing beyond it");
-    shop.agrees(answer.payment().unwrap(), MOST).await;
+    let report = answer.payment().unwrap();
+    assert_eq!((report.ended.as_deref(), report.is_cut()), (Some("exhausted"), true));
+    shop.agrees(report, MOST).await;
 }
 
 #[tokio::test]

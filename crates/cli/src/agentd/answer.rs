@@ -1,12 +1,14 @@
 //! The resource's answer, handed on: its status, its body as it comes, and the headers that mean the same
 //! coming from here.
 
-use axum::body::{Body, Bytes};
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, LOCATION, SET_COOKIE};
+use axum::body::Body;
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, LOCATION, SET_COOKIE, TRAILER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use farthing::client::{ClientError, Paid, PaymentReport};
 use futures_util::stream;
+use http_body::Frame;
+use http_body_util::StreamBody;
 
 use super::problem::Problem;
 use crate::style::{ascii_json, safe};
@@ -36,6 +38,10 @@ const NOT_PASSED_ON: [&str; 14] = [
 const RENAMED: [(HeaderName, &str); 2] =
     [(LOCATION, "farthing-location"), (SET_COOKIE, "farthing-set-cookie")];
 
+/// What is said again behind an answer that was paid for while it came.
+const KNOWN_AT_THE_END: &str = "farthing-payment-cost, farthing-payment-amount, farthing-payment-confirmed, \
+     farthing-payment-open, farthing-payment-ended, farthing-payment-flags";
+
 /// The answer to a request, with what it cost.
 pub(super) fn passed_on(paid: Paid, is_head: bool) -> Response {
     let status = paid.status;
@@ -50,17 +56,29 @@ pub(super) fn passed_on(paid: Paid, is_head: bool) -> Response {
     }
     if let Some(report) = paid.payment() {
         pay_headers(report, &mut headers);
+        if report.open {
+            headers.insert(TRAILER, HeaderValue::from_static(KNOWN_AT_THE_END));
+        }
     }
     let pieces = stream::unfold(Some(paid), async |paid: Option<Paid>| {
         let mut paid = paid?;
+        let was_open = paid.payment().is_some_and(|report| report.open);
         match paid.chunk().await {
-            Ok(None) => None,
-            Ok(Some(piece)) => Some((Ok::<Bytes, ClientError>(piece), Some(paid))),
+            Ok(None) => {
+                let report = paid.payment().filter(|_| was_open)?;
+                let (mut said, mut trailers) = (HeaderMap::new(), HeaderMap::new());
+                pay_headers(report, &mut said);
+                for name in KNOWN_AT_THE_END.split(", ").map(HeaderName::from_static) {
+                    trailers.extend(said.remove(&name).map(|value| (name, value)));
+                }
+                Some((Ok(Frame::trailers(trailers)), None))
+            }
+            Ok(Some(piece)) => Some((Ok::<_, ClientError>(Frame::data(piece)), Some(paid))),
             // The connection ends here, too, before the body does.
             Err(broken) => Some((Err(broken), None)),
         }
     });
-    (status, headers, Body::from_stream(pieces)).into_response()
+    (status, headers, Body::new(StreamBody::new(pieces))).into_response()
 }
 
 fn end_to_end(headers: &HeaderMap) -> HeaderMap {
@@ -102,6 +120,7 @@ fn pay_headers(report: &PaymentReport, headers: &mut HeaderMap) {
         ("farthing-payment-asset", report.asset.clone()),
         ("farthing-payment-replayed", report.replayed.to_string()),
         ("farthing-payment-open", report.open.to_string()),
+        ("farthing-payment-ended", report.ended.clone().unwrap_or_default()),
         ("farthing-payment-flags", flags.join(", ")),
     ] {
         let value = HeaderValue::from_str(&ascii_json(&safe(&value)));

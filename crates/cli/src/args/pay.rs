@@ -34,7 +34,9 @@ EXIT STATUS
       or would be paid.
   1   The answer is here, and it has another status: an error, or a redirect
       to another origin. The server may have charged for it; see standard
-      error.
+      error. Or it is not complete: it was paid for while it came, and the
+      server ended it, such as at the maximum. What came is what was charged
+      for; it is in FILE too, and cannot be had again.
   2   Wrong arguments; or a policy, wallet, journal or FILE that cannot be
       used. Nothing was paid.
   3   Refused by the policy or a budget, or not approved. Nothing was signed.
@@ -51,8 +53,13 @@ OUTPUT WITH --json
       {\"exit\":0,\"status\":200,\"bytes\":4096,\"payment\":{\"id\":\"...\",
        \"cost\":\"0.001 XTS\",\"amount\":{\"atomic\":\"1000\",
        \"decimal\":\"0.001\"},\"payee\":\"...\",\"confirmed\":true,
-       \"receipt\":true,\"replayed\":false,\"flags\":[],...}}
-  payment is null for a free answer. Without an answer:
+       \"receipt\":true,\"replayed\":false,\"ended\":null,
+       \"no_receipt\":null,\"flags\":[],...}}
+  payment is null for a free answer. Of one that was paid for while it came,
+  ended is \"complete\", or why the server ended it: \"exhausted\",
+  \"deadline\", \"server-stopping\", \"capture-refused\". no_receipt is why
+  there cannot be one: \"too-long\" (above 64 KiB), \"events\" or \"metered\".
+  Without an answer:
       {\"exit\":3,\"error\":{\"code\":\"refused\",\"detail\":\"...\",
        \"refused\":{\"rule\":\"over_budget\",...},...},\"resume\":null}
   resume is the command to run after exit 75. With --dry-run the line is on

@@ -14,7 +14,7 @@ use crate::args::pay::PayArgs;
 use crate::style::{WIRE, paint, safe};
 use crate::{Failure, told};
 
-/// The answer has another status than 2xx.
+/// The answer has another status than 2xx, or the server ended it before it was complete.
 pub(super) const STATUS: u8 = 1;
 /// It could not be carried out as given.
 const USAGE: u8 = 2;
@@ -65,6 +65,11 @@ impl Ended {
     /// Something came, but not what was asked for; what was paid has been said.
     pub(super) fn status(status: StatusCode) -> Self {
         Self { told: None, ..Self::new(STATUS, "status", format!("the server answered {status}")) }
+    }
+
+    /// The server ended what it was paid for while it came, for this reason; what was paid has been said.
+    pub(super) fn cut(why: &str) -> Self {
+        Self { told: None, ..Self::new(STATUS, "cut", format!("the answer is not complete: {why}")) }
     }
 
     /// Of several offers none would be paid; the words are on standard output.

@@ -20,7 +20,7 @@ use farthing::protocol::rail::PaymentId;
 use crate::args::pay::PayArgs;
 use crate::stop::Stop;
 use crate::style::unix_now;
-use crate::{Failure, home};
+use crate::{Failure, home, told};
 use asked::Asked;
 use content::Output;
 use ended::Ended;
@@ -80,9 +80,10 @@ impl Paying<'_> {
         let id = payment.as_ref().map(|payment| payment.id);
         let bytes = written.map_err(|broken| self.broken(&broken, id))?;
         said::paid(status, bytes, payment.as_ref(), self.options.json);
-        match status.is_success() {
-            true => Ok(()),
-            false => Err(Ended::status(status)),
+        match payment.as_ref().and_then(told::cut) {
+            _ if !status.is_success() => Err(Ended::status(status)),
+            Some(why) => Err(Ended::cut(&why)),
+            None => Ok(()),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
-use farthing::client::{Flag, PaymentReport};
+use farthing::client::{Flag, PaymentReport, Unsigned};
 use farthing::protocol::Amount;
 use farthing::protocol::rail::Confirmation;
 use reqwest::StatusCode;
@@ -16,7 +16,8 @@ use crate::told;
 /// Says what was paid.
 pub(super) fn paid(status: StatusCode, bytes: u64, payment: Option<&PaymentReport>, as_json: bool) {
     if as_json {
-        let exit = if status.is_success() { 0 } else { ended::STATUS };
+        let is_whole = status.is_success() && !payment.is_some_and(PaymentReport::is_cut);
+        let exit = if is_whole { 0 } else { ended::STATUS };
         let payment = payment.map(told::payment);
         return line(&json!({ "exit": exit, "status": status.as_u16(), "bytes": bytes, "payment": payment }));
     }
@@ -51,7 +52,13 @@ fn words(payment: &PaymentReport) -> String {
     let _ = writeln!(text, "{again} to {payee} on {network}");
     let _ = writeln!(text, "   payment {}", payment.id);
     if payment.is_proven() {
-        let receipt = if payment.receipt.is_some() { "; the seller's receipt is valid" } else { "" };
+        let receipt = match (&payment.receipt, payment.unsigned) {
+            (Some(_), _) => "; the seller's receipt is valid",
+            (None, None) => "",
+            (None, Some(Unsigned::Long)) => "; no receipt: the answer was too long for one",
+            (None, Some(Unsigned::Events)) => "; no receipt: a stream of events has none",
+            (None, Some(Unsigned::Metered)) => "; no receipt: it was paid for while it came",
+        };
         let _ = writeln!(text, "   confirmed by the network{receipt}");
         return text;
     }

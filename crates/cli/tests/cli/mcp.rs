@@ -12,6 +12,7 @@ use farthing::client::State;
 use farthing::client::sqlite::Filter;
 use serde_json::{Value, json};
 
+use crate::pay::Shop;
 use crate::program::{Server, farthing, farthing_with};
 
 const PAGE: &str = "/spec/receipt.md";
@@ -225,6 +226,39 @@ fn standard_output_carries_the_protocol_and_nothing_else() {
     assert_eq!(answer["result"]["structuredContent"]["budgets"][0]["left"]["decimal"], "1", "{answer}");
     drop(input);
     assert!(lines.next().is_none());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_is_told_that_an_answer_ended_at_its_maximum() {
+    let shop = Shop::open().await;
+    let home = shop.home("");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_farthing"));
+    command.args(["mcp", "--home", home.directory.path().to_str().unwrap()]);
+    let command = command.env("FARTHING_KEY_AGENT", &home.key).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    let (mut input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut lines = BufReader::new(output).lines();
+    let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    writeln!(input, "{}", json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello}))
+        .unwrap();
+    lines.next().unwrap().unwrap();
+    writeln!(input, "{}", json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).unwrap();
+    let warning = "The body is not complete: the maximum of 0.004 XTS was used up.";
+    for (path, ended, complete) in [("/few", "complete", true), ("/many", "exhausted", false)] {
+        let call = json!({"name": "fetch_paid", "arguments": {"url": shop.url(path), "task": path}});
+        writeln!(input, "{}", json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}))
+            .unwrap();
+        let answer: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        let told = &answer["result"]["structuredContent"];
+        assert_eq!(
+            (&told["complete"], &told["payment"]["ended"]),
+            (&json!(complete), &json!(ended)),
+            "{answer}"
+        );
+        assert_eq!(text(&answer["result"], 0).contains(warning), !complete, "{answer}");
+    }
+    drop(input);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 

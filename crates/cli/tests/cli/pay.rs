@@ -1,5 +1,6 @@
 //! `farthing pay`, `receipts` and `budget`: what is paid, what is refused, and what is known afterwards.
 
+use std::convert::Infallible;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use farthing::LocalLedger;
 use farthing::protocol::SecretKey;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -25,9 +26,9 @@ const PAGE: &str = "/spec/receipt.md";
 const EXPENSIVE: &str = "/spec/everything.md";
 
 /// An agent's home: at most 0.01 XTS for a request.
-struct Home {
-    directory: TempDir,
-    key: String,
+pub(crate) struct Home {
+    pub(crate) directory: TempDir,
+    pub(crate) key: String,
 }
 
 impl Home {
@@ -273,7 +274,13 @@ fn bytes() -> Vec<u8> {
     (0..=255).cycle().take(60_000).collect()
 }
 
-struct Shop {
+/// A stream of that many server-sent events.
+fn events(count: usize) -> Response {
+    let events = stream::iter(0..count).map(|n| Ok::<_, Infallible>(format!("data: {n}\n\n")));
+    ([("content-type", "text/event-stream")], Body::from_stream(events)).into_response()
+}
+
+pub(crate) struct Shop {
     origin: String,
     ledger: LocalLedger,
     seller: farthing::protocol::PublicKey,
@@ -284,7 +291,7 @@ struct Shop {
 }
 
 impl Shop {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let (seller, authorizer) = (SecretKey::from_seed([1; 32]).public(), SecretKey::from_seed([2; 32]));
         let agent = SecretKey::from_seed([3; 32]);
         let ledger = LocalLedger::memory(seller).await.unwrap();
@@ -318,28 +325,32 @@ impl Shop {
             Body::from_stream(stream::iter(pieces))
         };
         let price = || paywall.price("0.001 XTS");
+        let most = || paywall.up_to("0.004 XTS").per_event("0.001 XTS");
         let router = Router::new()
             .route("/bytes", get(async || bytes()).layer(price()))
             .route("/echo", post(async |body: Bytes| body).layer(price()))
             .route("/broken", get(async || (StatusCode::NOT_FOUND, "no such thing")))
             .route("/foreign", get(foreign))
             .route("/cut", get(cut))
+            .route("/long", get(async || "x".repeat(64 * 1024 + 1)).layer(price()))
+            .route("/few", get(async || events(3)).layer(most()))
+            .route("/many", get(async || events(9)).layer(most()))
             .nest("/ledger", ledger.service(Default::default()))
             .layer(meddle);
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { origin, ledger, seller, loses, hides, agent: "03".repeat(32) }
     }
 
-    fn home(&self, more: &str) -> Home {
+    pub(crate) fn home(&self, more: &str) -> Home {
         Home::new(&self.origin, self.ledger.ledger().network().as_str(), &self.agent, "5", more)
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.origin)
     }
 
     /// Atomic units that the seller has.
-    async fn taken(&self) -> u128 {
+    pub(crate) async fn taken(&self) -> u128 {
         self.ledger.balance(self.seller, "XTS").await.unwrap().0
     }
 }
@@ -405,6 +416,55 @@ async fn an_answer_without_a_confirmed_settlement_is_reported_as_such() {
     assert_eq!(done.json()["taken"].as_array().map(Vec::len), Some(2));
     assert!(!home.run(&pay).ends_with(0).err.contains("NOT CONFIRMED"));
     assert_eq!(shop.taken().await, 3000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_the_server_ended_at_the_maximum_is_not_complete_and_says_so() {
+    let shop = Shop::open().await;
+    let home = shop.home("");
+    let run = home.run(&["pay", "--task", "1", &shop.url("/few")]).ends_with(0);
+    assert!(run.out.contains("data: 2\n\n"), "{run:?}");
+    for part in ["paid 0.003 XTS", "confirmed by the network; no receipt: it was paid for while it came"] {
+        assert!(run.err.contains(part), "{part}: {run:?}");
+    }
+    assert!(!run.err.contains("missing") && !run.err.contains("not complete"), "{run:?}");
+    let line = told(&home.run(&["pay", "--json", "--task", "2", &shop.url("/few")]).ends_with(0));
+    assert_eq!((&line["exit"], &line["payment"]["ended"]), (&json!(0), &json!("complete")));
+
+    let file = home.path("events");
+    let run =
+        home.run(&["pay", "--task", "3", "-o", file.to_str().unwrap(), &shop.url("/many")]).ends_with(1);
+    for part in ["paid 0.004 XTS", "the answer is not complete: the maximum of 0.004 XTS was used up"] {
+        assert!(run.err.contains(part), "{part}: {run:?}");
+    }
+    let kept = fs::read_to_string(file).unwrap();
+    assert!(kept.contains("data: 3\n\n") && !kept.contains("data: 4"), "what came was paid for: {kept}");
+    let line = told(&home.run(&["pay", "--json", "--task", "4", &shop.url("/many")]).ends_with(1));
+    assert_eq!((&line["exit"], &line["payment"]["ended"]), (&json!(1), &json!("exhausted")));
+    assert_eq!((&line["payment"]["no_receipt"], &line["payment"]["flags"]), (&json!("metered"), &json!([])));
+    assert_eq!(shop.taken().await, 2 * 3_000 + 2 * 4_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_blamed_for_the_receipt_of_an_answer_that_is_too_long_for_one() {
+    let shop = Shop::open().await;
+    let home = shop.home("");
+    let run = home.run(&["pay", &shop.url("/long")]).ends_with(0);
+    assert!(
+        run.err.contains("confirmed by the network; no receipt: the answer was too long for one"),
+        "{run:?}"
+    );
+    assert!(!run.err.contains("missing"), "{run:?}");
+    let told =
+        |path: &str| told(&home.run(&["pay", "--json", "-o", "/dev/null", &shop.url(path)]).ends_with(0));
+    let line = told("/long");
+    assert_eq!(
+        (&line["payment"]["receipt"], &line["payment"]["no_receipt"]),
+        (&json!(false), &json!("too-long"))
+    );
+    assert_eq!((&line["payment"]["flags"], &line["payment"]["ended"]), (&json!([]), &Value::Null));
+    let line = told("/bytes");
+    assert_eq!((&line["payment"]["receipt"], &line["payment"]["no_receipt"]), (&json!(true), &Value::Null));
 }
 
 #[tokio::test(flavor = "multi_thread")]

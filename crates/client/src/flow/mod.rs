@@ -310,7 +310,8 @@ pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("text/event-stream")
 }
 
-fn says_longer(headers: &HeaderMap, limit: usize) -> bool {
+/// Whether an answer says that its body is longer than this.
+pub(crate) fn says_longer(headers: &HeaderMap, limit: usize) -> bool {
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     length.and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length > limit as u64)
 }

@@ -16,7 +16,7 @@ use crate::error::{ClientError, PaymentRefused, UnknownPayment};
 use crate::journal::{Answered, State};
 use crate::policy::Policy;
 use crate::prepared::{Prepared, Version};
-use crate::report::{Flag, PaymentReport, Settlement};
+use crate::report::{Flag, PaymentReport, Settlement, Unsigned};
 use crate::request::Request;
 use crate::terms::{Said, one_value};
 use crate::text::{SHOWN, plain};
@@ -211,6 +211,7 @@ impl Presenting {
             }
             Settlement::Authorized => {
                 report.open = true;
+                report.unsigned = self.prepared.is_metered(&policy.limits).then_some(Unsigned::Metered);
                 report.confirmation = Confirmation::Open;
                 return Verdict::Flows(report);
             }
@@ -232,8 +233,8 @@ impl Presenting {
         if answer.status == StatusCode::PAYMENT_REQUIRED {
             return self.refused(policy, answer, None, Confirmation::Unproven);
         }
-        if answer.status.is_success() && self.prepared.0.receipt_key.is_some() {
-            report.flags.push(Flag::ReceiptMissing);
+        if answer.status.is_success() {
+            report.lacks_receipt(&self.prepared, answer);
         }
         warn!(payment = %self.prepared.id(), "the answer does not say what became of its payment");
         Verdict::Answer(report, State::Unknown)
@@ -277,6 +278,8 @@ impl Presenting {
             receipt_jws: None,
             replayed: self.replayed,
             open: false,
+            ended: None,
+            unsigned: None,
             flags: Vec::new(),
         })
     }

@@ -21,6 +21,7 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
 
+use crate::pay::Shop;
 use crate::program::{farthing, farthing_with};
 use world::{Agentd, World};
 
@@ -40,6 +41,34 @@ fn refused(reply: &Reply, status: u16, code: &str) {
     assert_eq!((reply.status, reply.header("farthing-error")), (status, Some(code)), "{}", reply.text());
     assert_eq!(reply.header("content-type"), Some("application/problem+json"));
     assert_eq!((&reply.json()["code"], &reply.json()["status"]), (&json!(code), &json!(status)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_paid_for_while_it_comes_says_behind_it_what_it_cost_and_how_it_ended() {
+    let shop = Shop::open().await;
+    let home = shop.home("");
+    let agentd = Agentd::start(home.directory.path(), &[], &[("FARTHING_KEY_AGENT", &home.key)]);
+    for (path, cost, ended) in [("/few", "0.003 XTS", "complete"), ("/many", "0.004 XTS", "exhausted")] {
+        let (authorization, asked) =
+            (format!("Bearer {}", agentd.token), json!({ "url": shop.url(path), "task": path }));
+        let headers =
+            [("authorization", &*authorization), ("content-type", "application/json"), ("te", "trailers")];
+        let sent = request(agentd.address, "POST", "/fetch", &headers, asked.to_string().as_bytes());
+        let mut stream = TcpStream::connect(agentd.address).unwrap();
+        stream.write_all(&sent).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, rest) = answer.split_once("\r\n\r\n").unwrap();
+        for part in ["cost: 0.004 XTS", "open: true", "ended: \r\n", "flags: \r\n"] {
+            assert!(head.contains(&format!("farthing-payment-{part}")), "{part}: {answer}");
+        }
+        let (_, trailers) = rest.rsplit_once("\r\n0\r\n").unwrap();
+        let (cost, ended) = (format!("cost: {cost}"), format!("ended: {ended}"));
+        for part in [cost.as_str(), "open: false", "confirmed: true", &ended, "flags: \r\n"] {
+            assert!(trailers.contains(&format!("farthing-payment-{part}")), "{part}: {answer}");
+        }
+    }
+    assert_eq!(shop.taken().await, 7_000);
 }
 
 #[tokio::test]
